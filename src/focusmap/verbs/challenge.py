@@ -52,19 +52,25 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     covers = covers_of(reference_of(cohort), options.recipe.seed)
     device = training.choose_devices(options.devices).accelerator
     features, covered = frozen_features(cohort, probe, device, options.progress, covers, run.store)
+    columns, times = _columns_and_times(cohort)
+    beside = {**_of_files(cohort), **times}
+    setting = Challenge(features, cohort, _duplicates(folder), columns, beside, covered, options.recipe.seed)
+    facts = challenged(setting, options.say)
+    doubtful = [branch(doubt) for doubt in items(facts.pop("doubtful"))]
+    facts["n_doubtful"] = len(doubtful)
+    write_json(run.evaluation / CHALLENGE, facts, sealed=True)
+    write_table(run.evaluation / DOUBTFUL, pd.DataFrame(doubtful, columns=DOUBTED))
+    _write_images(cohort, [text(doubt["image_id"]) for doubt in doubtful[:MOST_SHOWN]], run.evaluation)
+    return facts
+
+
+def _columns_and_times(cohort: Cohort) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the study's groups and views; and, of those that are times, the quarter of the day."""
     study = cohort.study
     names = [*study.groups, *([study.view_column] if study.view_column else [])]
     columns = {name: cohort.table[name].astype(str).tolist() for name in names if name in cohort.table}
     times = {name: list(map(_quarter, columns.pop(name))) for name in list(columns) if TIME.search(name)}
-    beside = {**_of_files(cohort), **times}
-    asked = Challenge(features, cohort, _duplicates(folder), columns, beside, covered, options.recipe.seed)
-    found = challenged(asked, options.say)
-    doubtful = [branch(doubt) for doubt in items(found.pop("doubtful"))]
-    found["n_doubtful"] = len(doubtful)
-    write_json(run.evaluation / CHALLENGE, found, sealed=True)
-    write_table(run.evaluation / DOUBTFUL, pd.DataFrame(doubtful, columns=DOUBTED))
-    _write_images(cohort, [text(doubt["image_id"]) for doubt in doubtful[:MOST_SHOWN]], run.evaluation)
-    return found
+    return columns, times
 
 
 def _of_files(cohort: Cohort) -> dict[str, list[str]]:
@@ -84,8 +90,8 @@ def _quarter(time: str) -> str:
     >>> [_quarter(time) for time in ("7", "07:59", "183000.00", "2024", "25:00", "")]
     ['6 to 12', '6 to 12', '18 to 24', '18 to 24', '', '']
     """
-    found = HOUR.match(time.strip())
-    return QUARTERS[int(found[1]) // 6] if found and int(found[1]) < 24 else ""
+    hour = HOUR.match(time.strip())
+    return QUARTERS[int(hour[1]) // 6] if hour and int(hour[1]) < 24 else ""
 
 
 def _write_images(cohort: Cohort, image_ids: Sequence[str], evaluation: Path) -> None:
@@ -102,8 +108,8 @@ def _write_images(cohort: Cohort, image_ids: Sequence[str], evaluation: Path) ->
 def _duplicates(folder: Path) -> list[tuple[str, str]]:
     """Return the pairs of exact and near duplicates that the run's audit has found."""
     audit = read_json(folder / "audit.json", checked=False) if (folder / "audit.json").is_file() else {}
-    found = branch(audit, "overview", "duplicates")
-    near = [branch(pair) for pair in items(found.get("near"))]
-    exact = [cast(list[str], group) for group in items(found.get("exact"))]
+    duplicates = branch(audit, "overview", "duplicates")
+    near = [branch(pair) for pair in items(duplicates.get("near"))]
+    exact = [cast(list[str], group) for group in items(duplicates.get("exact"))]
     pairs = [(text(pair.get("a")), text(pair.get("b"))) for pair in near]
     return pairs + [(group[0], other) for group in exact for other in group[1:]]

@@ -77,7 +77,11 @@ def flattened(settings: Mapping[str, object]) -> dict[str, object]:
     """
     flat: dict[str, object] = {}
     for name, value in settings.items():
-        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+        inner = (
+            {f"{name}.{key}": setting for key, setting in value.items()}
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
         flat |= inner
     return flat
 
@@ -100,9 +104,9 @@ def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:
         raise InputError(f"{a.run.folder} and {b.run.folder} share no test image; they cannot be compared.")
     chosen = [of_images(contender.predictions, shared) for contender in (b, a)]
     settings = [EvaluationOptions(frozen_thresholds(c.run, p)) for c, p in zip((b, a), chosen, strict=True)]
-    found = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))
-    counts: dict[str, Json] = {"n_images": found["n_images"], "n_patients": found["n_patients"]}
-    tables = cast(dict[str, dict[str, Json]], {**cast(dict[str, Json], found["targets"]), "mean": found["mean"]})
+    compared = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))
+    counts: dict[str, Json] = {"n_images": compared["n_images"], "n_patients": compared["n_patients"]}
+    tables = cast(dict[str, dict[str, Json]], {**cast(dict[str, Json], compared["targets"]), "mean": compared["mean"]})
     rows: list[dict[str, Json]] = []
     for name, values in tables.items():
         for metric, value in values.items():

@@ -34,8 +34,8 @@ def consensus(readers: Path, out: Path, request: ConsensusRequest = ConsensusReq
     write_table(out, consensus_table(readings, decisions, request.options), escape=request.escape)
     write_json(out.with_name(FACTS), facts)
     with TemporaryDirectory() as folder:
-        shown = disputed_images(facts)[:MOST_IMAGES]
-        images = _thumbnails(readings, shown, request.images or readers.parent, Path(folder))
+        disputed = disputed_images(facts)[:MOST_IMAGES]
+        images = _thumbnails(readings, disputed, request.images or readers.parent, Path(folder))
         render_consensus(facts, images, out.with_name(PAGE), request.language)
     return facts
 

@@ -57,11 +57,11 @@ def _unplaced(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
     from focusmap.convert import PackedFailure
 
     home = source if source.is_dir() else source.parent
-    for one in _unpack(source, request):
-        if isinstance(one, PackedFailure):
-            yield PackedFailure(one.name, one.reason.replace(f"{home}/", ""))
+    for image in _unpack(source, request):
+        if isinstance(image, PackedFailure):
+            yield PackedFailure(image.name, image.reason.replace(f"{home}/", ""))
         else:
-            yield one
+            yield image
 
 
 def _unpack(source: Path, request: ConvertRequest) -> "Iterator[Packed]":

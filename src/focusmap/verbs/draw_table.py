@@ -64,9 +64,9 @@ def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = R
     if RECONSTRUCTION in model.explainable().methods:
         raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
     lesions_of(model.task, request.targets, request.negatives)
-    run, said = open_run(folder.absolute()), options.recipe.segmentation
+    run, segmentation = open_run(folder.absolute()), options.recipe.segmentation
     recipe = read_recipe(run.recipe)
-    recipe = recipe if said == Recipe().segmentation else replace(recipe, segmentation=said)
+    recipe = recipe if segmentation == Recipe().segmentation else replace(recipe, segmentation=segmentation)
     own = replace(request, inputs=(), out=None)
     question = f"{made_from(place_of(folder))} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
     streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
@@ -131,6 +131,6 @@ def _tool(task: Task, draw: Draw, out: Path, columns: ImageColumns) -> Tool:
         for name in (*FILES, "mask"):
             if name in index:
                 index[name] = [f"{place.relative_to(out)}/{path}" if path else "" for path in index[name]]
-        return write_share(share, out, index, [one.row for one in failures])
+        return write_share(share, out, index, [failure.row for failure in failures])
 
     return answer

@@ -50,12 +50,12 @@ def evaluate(
     if not run.predictions("test").is_file():
         raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
     predictions = read_predictions(run.predictions("test"), cohort.task)
-    truth = cohort.of(list(predictions.ids["image_id"])).truth
+    rows = cohort.of(list(predictions.ids["image_id"]))
     part = "test" if run.parts() == [run] else "out-of-fold"
     recipe, out, audit = read_recipe(run.recipe), out or run.evaluation, run.folder / "audit.json"
     stated = prevalences(cohort.task, prevalence)
     settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed, prevalence=stated)
-    metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
+    metrics = write_evaluation(predictions, rows.truth, settings, out, clustering(cohort))
     if cohort.task != UNLABELLED:
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
         accepted = cast(list[str], read_json(audit, checked=False)["accepted"]) if audit.is_file() else []
@@ -63,10 +63,9 @@ def evaluate(
         write_json(out / METRICS, metrics)
         write_answering(run, cohort, predictions, metrics, out)
     if cohort.study.groups:
-        table = cohort.of(list(predictions.ids["image_id"])).table
-        groups = {name: table[name].astype(str).tolist() for name in cohort.study.groups}
-        found = {"rows": [*subgroups(predictions, truth, groups, settings)]}
-        write_json(out / SUBGROUPS, cast(Json, found), sealed=True)
+        groups = {name: rows.table[name].astype(str).tolist() for name in cohort.study.groups}
+        by_group = {"rows": [*subgroups(predictions, rows.truth, groups, settings)]}
+        write_json(out / SUBGROUPS, cast(Json, by_group), sealed=True)
     write_importance(run, cohort, predictions, settings, out)
     return metrics
 
@@ -99,33 +98,34 @@ def evaluate_other(
     model = load_run_model(folder, options.devices)
     ood = ood_of(folder)
     samples = Samples.from_files(cohort) if model.preparations else Samples.from_table(cohort)
-    found = predict(model, samples, ood, options.progress)
-    _refuse_failures(samples, found, options)
-    write_predictions(answered(found.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS)
+    predicted = predict(model, samples, ood, options.progress)
+    _refuse_failures(samples, predicted, options)
+    write_predictions(
+        answered(predicted.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS
+    )
     stated, name = prevalences(cohort.task, prevalence), table_name(label_file)
     settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
-    flags = found.predictions.flags or ()
+    flags = predicted.predictions.flags or ()
     unlike: dict[str, Json] = {} if ood is None else {"n_unlike": count_rows(flags, "unlike")}
     facts: dict[str, Json] = {**clustering(cohort), **unlike}
     if cohort.task != UNLABELLED:
-        facts["shifted"] = [*shifted(write_drift(run, model, found, out, options))]
-    metrics = write_evaluation(found.predictions, found.rows.truth, settings, out, facts)
+        facts["shifted"] = [*shifted(write_drift(run, model, predicted, out, options))]
+    metrics = write_evaluation(predicted.predictions, predicted.rows.truth, settings, out, facts)
     if cohort.task != UNLABELLED:
-        beside = simpler_elsewhere(run, found, options)
-        told = set_beside(beside, found.predictions, found.rows.truth, settings, out)
-        recipe = read_recipe(run.recipe)
-        is_simple = baseline_of(recipe) == recipe.model
-        metrics = with_verdict(Evidence(metrics, cast(list[dict[str, Json]], told["baselines"]), (), is_simple))
+        simpler = simpler_elsewhere(run, predicted, options)
+        compared = set_beside(simpler, predicted.predictions, predicted.rows.truth, settings, out)
+        baselines, recipe = cast(list[dict[str, Json]], compared["baselines"]), read_recipe(run.recipe)
+        metrics = with_verdict(Evidence(metrics, baselines, (), baseline_of(recipe) == recipe.model))
         write_json(out / METRICS, metrics)
     return metrics
 
 
-def _refuse_failures(samples: Samples, found: Predicted, options: RunOptions) -> None:
+def _refuse_failures(samples: Samples, predicted: Predicted, options: RunOptions) -> None:
     """Raise `UnreadableImageError` where an image cannot be read that may not be left out, or none can be read."""
     reasons = [failure.reason for failure in samples.failures]
     if reasons and not options.skip_unreadable:
         raise UnreadableImageError(f"{listed(reasons).rstrip('.')}. Leave them out with --skip-unreadable.")
-    if reasons and not len(found):
+    if reasons and not len(predicted):
         raise UnreadableImageError(f"{samples.rows.study.label_file}: no image can be read. The first: {reasons[0]}")
 
 
@@ -163,7 +163,7 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
     predictions = joined([of_part for of_part, _, _ in parts])
     write_predictions(predictions, out / PREDICTIONS)
     thresholds: dict[str, float | np.ndarray] = {
-        name: np.concatenate([np.full(len(of_part), found[name]) for of_part, _, found in parts])
+        name: np.concatenate([np.full(len(of_part), thresholds_of[name]) for of_part, _, thresholds_of in parts])
         for name in parts[0][2]
     }
     settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
@@ -175,8 +175,8 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
     """Return a part's test cases, calibrated on its tune cases, their truth, and the thresholds chosen on tune."""
 
     def pooled(name: str) -> tuple[Predictions, np.ndarray]:
-        found = read_predictions(part.predictions(name), cohort.task)
-        return pool_cases(found, cohort.of(list(found.ids["image_id"])).truth, how)
+        predictions = read_predictions(part.predictions(name), cohort.task)
+        return pool_cases(predictions, cohort.of(list(predictions.ids["image_id"])).truth, how)
 
     tune, known = pooled("tune")
     temperatures = fit_temperatures(cohort.task, tune.logits, known)

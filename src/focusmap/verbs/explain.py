@@ -73,14 +73,16 @@ def explain(
     methods = _methods(members[0].model, request)
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     explained = [member.explained(request.declaration.boxes) for member in members]
-    each_one = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
+    of_each = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
     with write.whole(out):
-        found = [_write(one, each, methods, each_one, options) for one, each in zip(members, explained, strict=True)]
+        explanations = [
+            _write(member, rows, methods, of_each, options) for member, rows in zip(members, explained, strict=True)
+        ]
         if len(members) > 1:
             write.pool_indexes([member.folder for member in members], out)
             write.pool_scales([member.folder for member in members], methods[0], out)
-        failures = _write_failures([failure for one in found for failure in one.failures], out)
-    trust = None if plan is None else _measure_trust(plan, members[0], found[0], out, options)
+        failures = _write_failures([failure for explanation in explanations for failure in explanation.failures], out)
+    trust = None if plan is None else _measure_trust(plan, members[0], explanations[0], out, options)
     boxes = explained[0].reference.boxes if request.declaration.boxes else None
     return ExplainResult(out, _score(explained, out), failures, trust, boxes.in_words() if boxes else "")
 
@@ -111,8 +113,8 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         targets=request.targets, like=run.focus, showing=showing_of(run.folder), progress=options.progress
     )
     with write.whole(out):
-        found = write.write_methods(model.explainable(), samples, out, methods, how)
-        return ExplainResult(out, None, _write_failures(found.failures, out))
+        explanation = write.write_methods(model.explainable(), samples, out, methods, how)
+        return ExplainResult(out, None, _write_failures(explanation.failures, out))
 
 
 def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
@@ -187,10 +189,12 @@ def _plan_trust(
 
 
 def _measure_trust(
-    plan: TrustPlan, member: _Member, found: write.Explanation, out: Path, options: RunOptions
+    plan: TrustPlan, member: _Member, explanation: write.Explanation, out: Path, options: RunOptions
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
-    trust = measure_trust(as_net(member.model, member.folder), choose_subjects(member.rows, found.index, plan), plan)
+    trust = measure_trust(
+        as_net(member.model, member.folder), choose_subjects(member.rows, explanation.index, plan), plan
+    )
     write_json(out / "trust.json", trust, sealed=True)
     render_trust(trust, out / "trust.html", options.language)
     return trust

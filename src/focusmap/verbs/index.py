@@ -57,20 +57,20 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     names = [path.relative_to(root).as_posix() for path in image_files(root, follow_links=request.follow_links)]
     try:
         refuse_undecodable(names)
-        found = study.index_images(names, request.pattern, anywhere=request.labels is not None)
+        indexed = study.index_images(names, request.pattern, anywhere=request.labels is not None)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     home = out.resolve().parent
     images = home if root.is_relative_to(home) else root
     prefix = "" if root == images else root.relative_to(images).as_posix() + "/"
-    table = found.table.copy()
+    table = indexed.table.copy()
     for column in {"path", "mask"} & set(table.columns):
         table[column] = [cell and prefix + cell for cell in table[column]]
-    table, others = _with_headers(table, images, request.labels)
+    table, left_out = _with_headers(table, images, request.labels)
     if not request.identified:
         _hide(table, out.with_suffix(".key"))
     write_table(out, table, escape=request.escape)
-    return IndexAnswer(out, images, study.Index(table, (*found.left_out, *others)))
+    return IndexAnswer(out, images, study.Index(table, (*indexed.left_out, *left_out)))
 
 
 def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
@@ -82,15 +82,15 @@ def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "
         return table, ()
     is_image = ~headers["modality"].isin(study.NO_IMAGES)
     new = [str(name) for name in headers if name not in table and (headers[name] != "").any()]
-    found = table.assign(**{name: headers[name] for name in new})[is_image]
+    joined = table.assign(**{name: headers[name] for name in new})[is_image]
     if labels is not None:
-        known = found.drop(columns=[name for name in ("label", "split") if name in found])
+        known = joined.drop(columns=[name for name in ("label", "split") if name in joined])
         try:
-            found = study.join_labels(known, study.read_columns(labels))
+            joined = study.join_labels(known, study.read_columns(labels))
         except InputError as error:
             raise InputError(f"{labels}: {error}") from None
-    left = [path for path in table["path"] if path not in set(found["path"])]
-    return found.reset_index(drop=True), tuple(left)
+    left = [path for path in table["path"] if path not in set(joined["path"])]
+    return joined.reset_index(drop=True), tuple(left)
 
 
 def _hide(table: "pd.DataFrame", key: Path) -> None:

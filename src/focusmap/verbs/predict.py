@@ -62,13 +62,12 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError("engine 'ray' answers a whole table: call focusmap.predict_table.")
     model = load_answering(folder, options.devices, request.engine)
     check_targets(model.task, request.declaration)
-    samples = _asked(folder, model, request, options)
+    samples = _samples(folder, model, request, options)
     standings = standings_of(folder)
     # Cases are answered together, which decides the last digits; images stream by.
-    found = predict_chunks(model, samples, ood_of(folder), options.progress, None if model.views else CHUNK)
     chunks = (
-        replace(one, predictions=answered(one.predictions, standings, model.card.thresholds, request.error))
-        for one in found
+        replace(chunk, predictions=answered(chunk.predictions, standings, model.card.thresholds, request.error))
+        for chunk in predict_chunks(model, samples, ood_of(folder), options.progress, None if model.views else CHUNK)
     )
     if request.out is not None:
         answer = _in_table(chunks, request.out, request.template, escape=request.escape)
@@ -78,23 +77,34 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         if is_alone and answer.words and request.alike and model.preparations and not model.views:
             again = Samples.from_files(samples.rows, samples.files)
             near = alike_in_words(neighbours_of(folder, model, again, request.alike), model.task, words_in("en"))
-            said, _, notice = answer.words.rpartition("\n")
-            answer = replace(answer, words="\n".join((said, f"  {near}", notice)) if near else answer.words)
+            answer = replace(answer, words=_above_notice(answer.words, near))
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
         write_failures([failure.row for failure in samples.failures], request.out.with_name("failures.csv"))
-    if request.overlay is not None and (view := model.explainable()):
-        from focusmap.heatmaps import ExplainOptions, overlay_answers
-
-        fresh = Samples.from_files(samples.rows, samples.files)
-        how = ExplainOptions(like=Run(folder).focus, showing=showing_of(folder), progress=options.progress)
-        overlay_answers(view, fresh, request.overlay, how)
-        write_contact_sheet(request.overlay)
+    if request.overlay is not None:
+        _draw_overlays(folder, model, Samples.from_files(samples.rows, samples.files), request.overlay, options)
     return replace(answer, overlays=request.overlay, failures=failures)
 
 
-def _asked(folder: Path, model: Predictor, request: PredictRequest, options: RunOptions) -> Samples:
-    """Return what is asked about; `InputError` where the model, or the request for many, has no such output."""
+def _above_notice(text: str, line: str) -> str:
+    """Return an answer in words with one more line, if there is any, above the notice that ends it."""
+    above, _, notice = text.rpartition("\n")
+    return "\n".join((above, f"  {line}", notice)) if line else text
+
+
+def _draw_overlays(folder: Path, model: Predictor, samples: Samples, overlays: Path, options: RunOptions) -> None:
+    """Write the map of each answer over its image, in the colours of the run's own maps, and a sheet of them all."""
+    from focusmap.heatmaps import ExplainOptions, overlay_answers
+
+    view = model.explainable()
+    assert view is not None, "_samples refuses overlays of what has no maps"
+    how = ExplainOptions(like=Run(folder).focus, showing=showing_of(folder), progress=options.progress)
+    overlay_answers(view, samples, overlays, how)
+    write_contact_sheet(overlays)
+
+
+def _samples(folder: Path, model: Predictor, request: PredictRequest, options: RunOptions) -> Samples:
+    """Return the rows to be answered; `InputError` where the model, or the request for many, has no such output."""
     if request.overlay is not None and model.explainable() is None:
         raise InputError(f"{folder}: its model is no net of images and has no heat maps. Leave --overlay out.")
     needs = needs_of(model)
@@ -113,13 +123,13 @@ def _in_words(
     model: Predictor, chunks: Iterator[Predicted], standings: Standings, error: float, *, is_alone: bool
 ) -> PredictAnswer:
     """Return the answer in words: whole of a row alone, one line each of many."""
-    found = list(chunks)
+    answered_chunks = list(chunks)
     if is_alone:
-        said = [in_words(model, one.predictions, standings, error) for one in found]
+        lines = [in_words(model, chunk.predictions, standings, error) for chunk in answered_chunks]
     else:
-        said = [in_short(model, one.predictions, row) for one in found for row in range(len(one))]
-    answer = PredictAnswer("\n".join(said), None, None, 0, ())
-    answer = _counted(answer, *(one.predictions.flags or ((),) * len(one) for one in found))
+        lines = [in_short(model, chunk.predictions, row) for chunk in answered_chunks for row in range(len(chunk))]
+    answer = PredictAnswer("\n".join(lines), None, None, 0, ())
+    answer = _counted(answer, *(chunk.predictions.flags or ((),) * len(chunk) for chunk in answered_chunks))
     # Of one image that is unlike train the words say so.
     return replace(answer, n_unlike=0) if is_alone else answer
 
@@ -131,25 +141,25 @@ def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None, *, 
         return answer
     open_text = gzip.open if out.suffix.lower() == ".gz" else open
     with atomic(out) as temporary, open_text(temporary, "wt", encoding="utf-8", newline="") as file:
-        for one in chain([first], chunks):
-            write_csv(_written(one, template), file, header=answer.n_images == 0, escape=escape)
-            answer = _counted(answer, one.predictions.flags or ((),) * len(one))
+        for chunk in chain([first], chunks):
+            write_csv(_written(chunk, template), file, header=answer.n_images == 0, escape=escape)
+            answer = _counted(answer, chunk.predictions.flags or ((),) * len(chunk))
     if first.attention is not None:
         write_table(out.with_name(ATTENTION), first.attention, escape=escape)
     return replace(answer, table=out)
 
 
-def _written(found: Predicted, template: Path | None) -> pd.DataFrame:
+def _written(chunk: Predicted, template: Path | None) -> pd.DataFrame:
     """Return predictions as a table, in the columns of a template where one is given."""
-    table = found.predictions.to_table()
+    table = chunk.predictions.to_table()
     if template is None:
         return table
-    return fill_template(read_template(template), table.drop(columns="notice"), found.rows.raw)
+    return fill_template(read_template(template), table.drop(columns="notice"), chunk.rows.raw)
 
 
-def _counted(answer: PredictAnswer, *found: Sequence[Flags]) -> PredictAnswer:
+def _counted(answer: PredictAnswer, *flagged: Sequence[Flags]) -> PredictAnswer:
     """Return the answer with further rows counted, and what is flagged of them."""
-    rows = [flags for part in found for flags in part]
+    rows = [flags for part in flagged for flags in part]
     return replace(
         answer,
         n_images=answer.n_images + len(rows),

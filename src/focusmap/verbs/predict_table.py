@@ -55,11 +55,11 @@ def _tool(folder: Path, out: Path, error: float, columns: ImageColumns) -> Tool:
 
     def answer(share: Share) -> Tally:
         with at_hand(columns, share.rows, model.task) as samples:
-            found = [
-                answered(one.predictions, standings, model.card.thresholds, error).to_table()
-                for one in predict_chunks(model, samples, ood)
+            tables = [
+                answered(chunk.predictions, standings, model.card.thresholds, error).to_table()
+                for chunk in predict_chunks(model, samples, ood)
             ]
-        told = pd.concat(found, ignore_index=True) if found else pd.DataFrame({"image_id": []})
-        return write_share(share, out, told, [one.row for one in samples.failures])
+        answers = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"image_id": []})
+        return write_share(share, out, answers, [failure.row for failure in samples.failures])
 
     return answer

@@ -56,12 +56,12 @@ def reproduce(folder: Path, out: Path | None = None, options: RunOptions = RunOp
         again = _train_again(run, Run(Path(name)), options)
         parts = {part: _compared(run, again, part, cohort) for part in ("tune", "test") if _has(run, part)}
     largest = max(cast(float, entry["largest_difference"]) for entry in parts.values())
-    found: dict[str, Json] = {
+    facts: dict[str, Json] = {
         "equal": largest <= TOLERANCE, "largest_difference": largest, "parts": {**parts}, "changed": [*_changed(run)],
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
-    write_json(run.folder / REPRODUCTION, found, sealed=True)
-    return found
+    write_json(run.folder / REPRODUCTION, facts, sealed=True)
+    return facts
 
 
 def _has(run: Run, part: str) -> bool:
@@ -96,7 +96,7 @@ def _train_again(run: Run, again: Run, options: RunOptions) -> Run:
 
 
 def _compared(run: Run, again: Run, part: str, cohort: Cohort) -> dict[str, Json]:
-    before, after = (read_predictions(one.predictions(part), cohort.task) for one in (run, again))
+    before, after = (read_predictions(each.predictions(part), cohort.task) for each in (run, again))
     return {"n": len(before), "largest_difference": _largest(before, after)}
 
 

@@ -80,8 +80,8 @@ def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> P
 
 def _recipe_of(run: Run, options: RunOptions) -> Recipe:
     """Return the run's recipe, with the drawing's settings of the options where they are not the usual ones."""
-    recipe, said = read_recipe(run.recipe), options.recipe.segmentation
-    return replace(recipe, segmentation=said) if said != Recipe().segmentation else recipe
+    recipe, segmentation = read_recipe(run.recipe), options.recipe.segmentation
+    return replace(recipe, segmentation=segmentation) if segmentation != Recipe().segmentation else recipe
 
 
 def _members(run: Run, request: SegmentRequest, options: RunOptions) -> list[Member]:

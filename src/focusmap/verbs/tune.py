@@ -103,8 +103,8 @@ def _search(inner: Inner, models: tuple[str, ...], options: RunOptions) -> "Sear
         pruner=optuna.pruners.MedianPruner(n_startup_trials=AS_IT_IS),
     )  # fmt: skip
     search.sampler = optuna.samplers.TPESampler(seed=options.recipe.seed + len(search.trials))
-    told = f"{inner.rows.image_ids} {inner.fold.tolist()} {inner.rows.truth.tolist()} {options.recipe} {models}"
-    question = sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+    facts = f"{inner.rows.image_ids} {inner.fold.tolist()} {inner.rows.truth.tolist()} {options.recipe} {models}"
+    question = sha256(facts.encode("utf-8", "surrogateescape")).hexdigest()
     if search.user_attrs.setdefault("question", question) != question:
         raise InputError(f"{file}: holds trials of other rows or another recipe. Choose another --out, or add --force.")
     search.set_user_attr("question", question)
@@ -164,7 +164,7 @@ def _write_trials(search: "Search", folder: Path) -> None:
             "trial": trial.number,
             "state": "whole" if trial.state.name == "COMPLETE" else "given up",
             "score": float(np.nanmean(folds := trial.user_attrs["folds"])),
-            "folds": "|".join(f"{one:.4f}" for one in folds),
+            "folds": "|".join(f"{score:.4f}" for score in folds),
             "seconds": trial.user_attrs["seconds"],
             **trial.params,
         }
@@ -179,9 +179,9 @@ def _written(search: "Search", inner: Inner, n_trials: int) -> Tuned:
     best, n_whole = search.best_trial, sum(trial.state.name == "COMPLETE" for trial in _done(search))
     recipe, file = read_recipe(inner.folder / TRIED / f"{best.number}.yaml"), inner.folder / RECIPE
     recipe.to_yaml(file)
-    found = Tuned(recipe, file, float(best.value or 0.0), n_whole, len(_done(search)) - n_whole)
+    tuned = Tuned(recipe, file, float(best.value or 0.0), n_whole, len(_done(search)) - n_whole)
     write_json(inner.folder / SUMMARY, {
-        "trials": n_trials, "whole": found.n_whole, "given_up": found.n_pruned, "best": best.number,
-        "inner_score": found.score, "n_rows": len(inner.rows), "n_folds": int(inner.fold.max()) + 1,
+        "trials": n_trials, "whole": tuned.n_whole, "given_up": tuned.n_pruned, "best": best.number,
+        "inner_score": tuned.score, "n_rows": len(inner.rows), "n_folds": int(inner.fold.max()) + 1,
     })  # fmt: skip
-    return found
+    return tuned
