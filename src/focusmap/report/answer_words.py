@@ -48,12 +48,12 @@ def in_words(
     lines = [str(first.get("path", first["image_id"]))]
     if unlike := unlike_in_words(predictions, 0, words):
         lines.append(f"  {unlike}")
-    for told in told_of(model, predictions, standings, words):
-        lines.append(f"  {told.name}: {told.words}{f'; {told.standing}' if told.standing else ''}")
-    others = [flag for flag in (predictions.flags or [()])[0] if flag.kind != "unlike"]
-    if others:
-        lines.append("  " + words("told.flagged", flags=flags_in_words(others)))
-    if predictions.answers and any(one.members and one.answer != "none" for one in predictions.answers[0]):
+    for target in told_of(model, predictions, standings, words):
+        lines.append(f"  {target.name}: {target.words}{f'; {target.standing}' if target.standing else ''}")
+    flags = [flag for flag in (predictions.flags or [()])[0] if flag.kind != "unlike"]
+    if flags:
+        lines.append("  " + words("told.flagged", flags=flags_in_words(flags)))
+    if predictions.answers and any(answer.members and answer.answer != "none" for answer in predictions.answers[0]):
         lines.append("  " + words("told.error", error=100 * error))
     return "\n".join([*lines, NOTICE if language == "en" else words("page.notice")])
 
@@ -62,34 +62,37 @@ def alike_in_words(neighbours: Sequence["Neighbour"], task: Task, words: Words) 
     """Return which images of train are most alike, each with its labels; empty of none."""
     if not neighbours:
         return ""
-    named = [words("told.alike_one", name=one.image_id, labels=_labels(one, task, words)) for one in neighbours]
-    return words("told.alike", images=words("page.comma").join(named))
+    images = [
+        words("told.alike_one", name=neighbour.image_id, labels=_labels(neighbour, task, words))
+        for neighbour in neighbours
+    ]
+    return words("told.alike", images=words("page.comma").join(images))
 
 
 def _labels(neighbour: "Neighbour", task: Task, words: Words) -> str:
     """Return the labels of an image: of those of 0 and 1 the names of the ones that it has."""
-    said = []
+    labels = []
     for target in task.targets:
         value = neighbour.labels.get(target.name)
         if target.kind == "binary" and target.classes == ("0", "1"):
-            said += [target.name] if value == "1" else []
+            labels += [target.name] if value == "1" else []
         elif value is not None:
-            said.append(value if len(task.targets) == 1 else f"{target.name} {value}")
-    return words("page.comma").join(said) or words("told.no_label")
+            labels.append(value if len(task.targets) == 1 else f"{target.name} {value}")
+    return words("page.comma").join(labels) or words("told.no_label")
 
 
 def in_short(model: "Predictor", predictions: Predictions, row: int) -> str:
     """Return what the model says of a row in one line, for a list of many."""
     words, ids = words_in("en"), predictions.ids.iloc[row]
     unlike = words("told.unlike_in_short") if unlike_in_words(predictions, row, words) else ""
-    told = [f"{one.name} {one.words}" for one in told_of(model, predictions, {}, words, row)]
-    return f"{ids.get('path', ids['image_id'])}: {unlike or ', '.join(told)}"
+    answers = [f"{target.name} {target.words}" for target in told_of(model, predictions, {}, words, row)]
+    return f"{ids.get('path', ids['image_id'])}: {unlike or ', '.join(answers)}"
 
 
 def unlike_in_words(predictions: Predictions, row: int, words: Words) -> str:
     """Return that a row is out of distribution, and in what; empty where it is not."""
-    found = [flag for flag in predictions.flags[row] if flag.kind == "unlike"] if predictions.flags else []
-    return words("told.unlike", why=flags_in_words(found)) if found else ""
+    unlike = [flag for flag in predictions.flags[row] if flag.kind == "unlike"] if predictions.flags else []
+    return words("told.unlike", why=flags_in_words(unlike)) if unlike else ""
 
 
 def told_of(
@@ -100,10 +103,10 @@ def told_of(
     told = []
     for target, answer in zip(model.task.targets, answers, strict=True):
         probabilities, standing = predictions.of(target.name)[row], standings.get(target.name)
-        said = _say(target, answer, probabilities, model, words)
-        shown = float(probabilities[0] if target.kind in ("binary", "continuous") else probabilities.max())
+        sentence = _say(target, answer, probabilities, model, words)
+        probability = float(probabilities[0] if target.kind in ("binary", "continuous") else probabilities.max())
         did = _standing(standing, words) if standing else ""
-        told.append(Told(target.name, answer.answer, said, shown, did))
+        told.append(Told(target.name, answer.answer, sentence, probability, did))
     return told
 
 
@@ -112,27 +115,27 @@ def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Pred
         usual = model.card.thresholds.get(target.name, np.inf)
         key = "told.anomaly_above" if probabilities[0] > usual else "told.anomaly_within"
         return words(key, missed=probabilities[0], usual=usual)
-    shown = _probabilities(target, probabilities, words)
+    figures = _probabilities(target, probabilities, words)
     if answer.why == "unlike":
-        return words("told.none_unlike", shown=shown)
+        return words("told.none_unlike", shown=figures)
     if answer.answer == "none":
-        return words("told.none", why=words.name("why", answer.why), shown=shown)
+        return words("told.none", why=words.name("why", answer.why), shown=figures)
     if target.kind == "continuous":
         if not answer.members or np.isnan(probabilities[0]):
-            return shown
-        return words("told.value", value=shown, low=answer.members[0], high=answer.members[1])
+            return figures
+        return words("told.value", value=figures, low=answer.members[0], high=answer.members[1])
     if answer.answer == "unsure":
         return words(
-            "told.unsure", classes=words("told.or").join(_class_words(target, answer.members, words)), shown=shown
+            "told.unsure", classes=words("told.or").join(_class_words(target, answer.members, words)), shown=figures
         )
     if target.kind != "binary":
-        return words("told.answered", answer=target.classes[int(probabilities.argmax())], shown=shown)
+        return words("told.answered", answer=target.classes[int(probabilities.argmax())], shown=figures)
     threshold = model.card.threshold_of(target.name)
     name = answer.answer or ("yes" if probabilities[0] >= threshold else "no")
-    said = _class_words(target, [target.classes[name == "yes"]], words)[0]
+    word = _class_words(target, [target.classes[name == "yes"]], words)[0]
     if answer.members:
-        return words("told.answered", answer=said, shown=shown)
-    return words("told.at_operating_point", answer=said, shown=shown, threshold=threshold)
+        return words("told.answered", answer=word, shown=figures)
+    return words("told.at_operating_point", answer=word, shown=figures, threshold=threshold)
 
 
 def _class_words(target: Target, names: "tuple[str, ...] | list[str]", words: Words) -> list[str]:
@@ -140,11 +143,11 @@ def _class_words(target: Target, names: "tuple[str, ...] | list[str]", words: Wo
     if target.kind != "binary":
         return list(names)
     plain = target.classes == ("0", "1")
-    said = {
+    word_of = {
         target.classes[0]: words("told.no") if plain else words("told.not_class", name=target.positive),
         target.classes[1]: words("told.yes") if plain else words("told.class", name=target.positive),
     }
-    return [said[name] for name in names]
+    return [word_of[name] for name in names]
 
 
 def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> str:
@@ -162,7 +165,7 @@ def _standing(standing: Standing, words: Words) -> str:
     for key in ("auroc", "mae", "r2"):
         value, low, high = (number(branch(metric, key).get(part)) for part in ("value", "low", "high"))
         if value is not None and low is not None and high is not None:
-            shown = {name: f"{part:.3g}" if key == "mae" else f"{part:.2f}" for name, part in
+            limits = {name: f"{part:.3g}" if key == "mae" else f"{part:.2f}" for name, part in
                      (("value", value), ("low", low), ("high", high))}  # fmt: skip
-            return words("told.standing", metric=words.name("metric", key), **shown)
+            return words("told.standing", metric=words.name("metric", key), **limits)
     return ""

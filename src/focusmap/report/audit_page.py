@@ -148,18 +148,18 @@ def _pair_figure(pair: PairImage, words: Words) -> Figure:
 def _numbers(overview: Tree, words: Words) -> list[tuple[str, str]]:
     """Return the headline counts: (what, how many)."""
     is_of_images = "images" in overview
-    found = [
+    entries = [
         (words("overview.images" if is_of_images else "overview.cases"), overview.get("n_images")),
         (words("overview.patients"), overview.get("n_patients")),
     ]
     per_patient = {key: number(value) for key, value in branch(overview, "images_per_patient").items()}
     counts = [int(key) for key in per_patient if key.isdecimal()]
-    numbers = [(name, f"{value:,.0f}") for name, entry in found if (value := number(entry)) is not None]
+    numbers = [(name, f"{value:,.0f}") for name, entry in entries if (value := number(entry)) is not None]
     if counts:
         low, high = min(counts), max(counts)
-        shown = str(low) if low == high else words("page.interval", low=low, high=high)
+        span = str(low) if low == high else words("page.interval", low=low, high=high)
         each = words("overview.images_a_patient" if is_of_images else "overview.cases_a_patient")
-        numbers.append((each, shown))
+        numbers.append((each, span))
     unreadable = number(branch(overview, "images").get("n_unreadable"))
     return numbers + ([(words("overview.unreadable"), f"{unreadable:,.0f}")] if unreadable is not None else [])
 
@@ -243,8 +243,8 @@ def _share_table(caption: str, counts: Tree, words: Words) -> Table:
     ]
     rest = total - sum(count for _, count in largest)
     if rest:
-        others = name_cell(words("overview.others", n=len(known) - MOST_SIZES))
-        rows.append([others, Cell(f"{rest:,.0f}"), Cell(words.share(rest, total))])
+        name = name_cell(words("overview.others", n=len(known) - MOST_SIZES))
+        rows.append([name, Cell(f"{rest:,.0f}"), Cell(words.share(rest, total))])
     return Table([caption, words("overview.number"), words("overview.share")], rows)
 
 

@@ -96,9 +96,9 @@ def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairImage
     duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
     written = []
     for n, pair in enumerate(duplicates.get("near", [])[:SHOWN_PAIRS]):
-        shown = PairImage(str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{n}.png")
-        if _write_sheet(cohort, (shown.a, shown.b), shown.path):
-            written.append(shown)
+        image_pair = PairImage(str(pair["a"]), str(pair["b"]), float(str(pair["correlation"])), folder / f"pair{n}.png")
+        if _write_sheet(cohort, (image_pair.a, image_pair.b), image_pair.path):
+            written.append(image_pair)
     return written
 
 

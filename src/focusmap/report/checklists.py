@@ -124,7 +124,7 @@ def holds(tree: Json, keys: Sequence[str]) -> bool:
     if not isinstance(tree, Mapping):
         return False
     inner = list(tree.values()) if keys[0] == "*" else [tree.get(keys[0])]
-    return any(holds(one, keys[1:]) for one in inner)
+    return any(holds(branch, keys[1:]) for branch in inner)
 
 
 def checklists_of(evidence: Evidence) -> list[Checklist]:
@@ -133,9 +133,9 @@ def checklists_of(evidence: Evidence) -> list[Checklist]:
 
 
 def _checklist(name: str, evidence: Evidence) -> Checklist:
-    told = tomllib.loads((Path(__file__).parent / "catalogues" / f"{name}.toml").read_text(encoding="utf-8"))
-    items = [_item(entry, evidence) for entry in told.pop("items")]
-    return Checklist(**told, items=items)
+    catalogue = tomllib.loads((Path(__file__).parent / "catalogues" / f"{name}.toml").read_text(encoding="utf-8"))
+    items = [_item(entry, evidence) for entry in catalogue.pop("items")]
+    return Checklist(**catalogue, items=items)
 
 
 def _item(entry: Mapping[str, str | list[str]], evidence: Evidence) -> Item:
@@ -157,15 +157,15 @@ class _Row:
     @cached_property
     def files(self) -> str:
         """The files with the beginnings of their hashes, in full in ``checklists.json``."""
-        shown = self.item.proofs or self.item.material
-        return ", ".join(f"{proof.file} ({proof.sha256[:SHORT_HASH]})" for proof in shown)
+        proofs = self.item.proofs or self.item.material
+        return ", ".join(f"{proof.file} ({proof.sha256[:SHORT_HASH]})" for proof in proofs)
 
 
 def write_checklists(folder: Path, language: Language = "en") -> Path:
     """Write ``checklists.json`` and ``checklists.html`` to a run folder and return the path of the latter."""
     evidence, words = Evidence(folder), words_in(language)
-    found = checklists_of(evidence)
-    write_json(folder / FILE, {"lists": [checklist.to_dict() for checklist in found]})
-    rows = {checklist.name: [_Row(item, item.names[language]) for item in checklist.items] for checklist in found}
-    context = {"run": folder, "lists": found, "rows": rows, "altered": evidence.altered()}
+    lists = checklists_of(evidence)
+    write_json(folder / FILE, {"lists": [checklist.to_dict() for checklist in lists]})
+    rows = {checklist.name: [_Row(item, item.names[language]) for item in checklist.items] for checklist in lists}
+    context = {"run": folder, "lists": lists, "rows": rows, "altered": evidence.altered()}
     return write_page("checklists.html", context, folder / PAGE, words)

@@ -64,15 +64,15 @@ def _answer(answer: Tree, words: Words) -> str:
     names = {"a": text(answer.get("a")), "b": text(answer.get("b"))}
     other = names["a"] if better == names["b"] else names["b"]
     limits = {key: number(branch(answer, "difference").get(key)) for key in ("value", "low", "high")}
-    told = {
+    figures = {
         "metric": words.name("metric", text(answer.get("metric"))),
         "n": int(number(answer.get("n_patients")) or 0),
         "p": DASH if p is None else words("compare.below", p="0.1 %") if p < 0.001 else f"{100 * p:.1f} %",
         **{key: DASH if limit is None else f"{limit:+.3f}" for key, limit in limits.items()},
     }
     if better:
-        return words("compare.better", better=better, other=other, **names, **told)
-    return words("compare.no_difference", **names, **told)
+        return words("compare.better", better=better, other=other, **names, **figures)
+    return words("compare.no_difference", **names, **figures)
 
 
 def difference_forest(differences: Sequence[Tree], words: Words) -> verdict_section.Forest | None:
@@ -100,8 +100,7 @@ def difference_forest(differences: Sequence[Tree], words: Words) -> verdict_sect
 
 
 def _limits(row: Tree) -> tuple[float, float, float] | None:
-    found = [number(branch(row, "difference").get(key)) for key in ("value", "low", "high")]
-    value, low, high = found
+    value, low, high = (number(branch(row, "difference").get(key)) for key in ("value", "low", "high"))
     return None if value is None or low is None or high is None else (value, low, high)
 
 
@@ -112,13 +111,13 @@ def _difference_row(
     a, b, target = (text(row.get(key)) for key in ("a", "b", "target"))
     better = "" if low <= 0 <= high else b if (value > 0) != is_less else a
     target = words("results.mean") if target == "mean" else target
-    shown = words("page.interval", low=f"{low:+.3f}", high=f"{high:+.3f}").replace("-", "−")
+    interval = words("page.interval", low=f"{low:+.3f}", high=f"{high:+.3f}").replace("-", "−")
     return verdict_section.ForestRow(
         name=f"{b} − {a}: {target}" if pairs > 1 else target,
         level="useful" if better else "cannot-be-judged",
         word=words("compare.is_better", name=better) if better else words("compare.not_shown"),
         value=f"{value:+.3f}".replace("-", "−"),
-        interval=shown,
+        interval=interval,
         at=place(value),
         start=place(low),
         end=place(high),
@@ -187,7 +186,7 @@ def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
     for row in differences:
         p, metric = number(row.get("p")), text(row.get("metric"))
         runs = [name_cell(f"{text(row.get('b'))} − {text(row.get('a'))}"), name_cell(text(row.get("target")))]
-        shown = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        p_text = DASH if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
         difference = signed_cell(row.get("difference"), notes)
         rows.append(
             [
@@ -195,7 +194,7 @@ def _difference_table(differences: Sequence[Tree], words: Words) -> Table:
                 _metric_cell(metric, words),
                 *_counts(row),
                 difference,
-                Cell(shown),
+                Cell(p_text),
             ]
         )
     columns = ("runs", "target", "metric", "test_images", "patients", "difference")

@@ -71,13 +71,13 @@ def _summary(consensus: Tree, words: Words) -> str:
 
 def _numbers(consensus: Tree, n_disputed: int, words: Words) -> list[tuple[str, str]]:
     readers = len(branch(consensus, "readers"))
-    found = [
+    entries = [
         (words("consensus.n_images"), number(consensus.get("n_pictures"))),
         (words("consensus.n_patients"), number(consensus.get("n_patients"))),
         (words("consensus.n_readers"), readers),
         (words("consensus.n_again"), n_disputed),
     ]
-    return [(name, f"{value:,.0f}") for name, value in found if value is not None]
+    return [(name, f"{value:,.0f}") for name, value in entries if value is not None]
 
 
 def _label_table(labels: Tree, words: Words) -> Table:
@@ -141,7 +141,8 @@ def _views(consensus: Tree, names: Sequence[str], images: Mapping[str, Path], wo
         if text(case.get("picture")) in lines:
             lines[text(case.get("picture"))].append(_case_line(case, words))
     return [
-        CaseView(name, image_uri(images[name]) if name in images else "", tuple(said)) for name, said in lines.items()
+        CaseView(name, image_uri(images[name]) if name in images else "", tuple(sentences))
+        for name, sentences in lines.items()
     ]
 
 

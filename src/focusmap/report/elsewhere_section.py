@@ -30,10 +30,10 @@ def elsewhere_sections(files: RunFiles, words: Words) -> list[Elsewhere]:
 
 def _section(name: str, tree: Tree, words: Words) -> Elsewhere:
     metrics, rows = branch(tree, "metrics"), [branch(row) for row in items(branch(tree, "drift").get("features"))]
-    told = [_named(row, words) for row in rows if row.get("is_beyond_chance")]
+    differing = [_named(row, words) for row in rows if row.get("is_beyond_chance")]
     n_images, n_patients = (number(metrics.get(key)) or 0 for key in ("n_images", "n_patients"))
     size = words("elsewhere.size", n=n_images, patients=words.plural("count.patient", n_patients))
-    differs = words("elsewhere.differs", names=words.listed(told, 8)) if told else words("elsewhere.alike")
+    differs = words("elsewhere.differs", names=words.listed(differing, 8)) if differing else words("elsewhere.alike")
     return Elsewhere(
         name=name,
         verdict=verdict_title(metrics, words),

@@ -237,19 +237,20 @@ def _recipe(folder: Path) -> Recipe | None:
     if (folder / "ladder.json").is_file():
         rung = trained_rung(read_json(folder / "ladder.json"))
         places = [folder, *_numbered(folder / "folds")]
-        own = next((one for place in places if (one := place / "rungs" / rung / "recipe.yaml").is_file()), own)
+        recipes = (place / "rungs" / rung / "recipe.yaml" for place in places)
+        own = next((recipe for recipe in recipes if recipe.is_file()), own)
     return read_recipe(own) if own.is_file() else None
 
 
 def _parts(folder: Path) -> dict[str, Path]:
     folds = {f"fold {path.name}": path for path in _numbered(folder / "folds")} or {folder.name: folder}
-    found = {}
+    parts = {}
     for name, part in folds.items():
-        found[name] = part
+        parts[name] = part
         if not _has_history(part):
-            found |= {f"{name}, {rung.name}": rung for rung in sorted(part.glob("rungs/*")) if _has_history(rung)}
-        found |= {f"{name}, net {int(path.name) + 1}": path for path in _numbered(part / "seeds")}
-    return found
+            parts |= {f"{name}, {rung.name}": rung for rung in sorted(part.glob("rungs/*")) if _has_history(rung)}
+        parts |= {f"{name}, net {int(path.name) + 1}": path for path in _numbered(part / "seeds")}
+    return parts
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -257,11 +258,11 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _predicted_by(folds: Sequence[Path]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    fold_of: dict[str, str] = {}
     for fold in folds:
         tested = _table(fold / "predictions" / "test.csv")
-        found |= {} if tested is None else dict.fromkeys(tested["image_id"], fold.name)
-    return found
+        fold_of |= {} if tested is None else dict.fromkeys(tested["image_id"], fold.name)
+    return fold_of
 
 
 def _card(part: Path) -> Path:
@@ -327,10 +328,10 @@ def judged_predictions(files: RunFiles, words: Words) -> pd.DataFrame | None:
 
 def threshold_of(files: RunFiles, target: str) -> float:
     """Return the operating point of a binary target; where folds have their own, the median over images."""
-    found = number(branch(files.metrics, "targets", target).get("threshold"))
-    if found is None and files.card is not None:
-        found = files.card.threshold_of(target)
-    return DEFAULT_THRESHOLD if found is None else found
+    threshold = number(branch(files.metrics, "targets", target).get("threshold"))
+    if threshold is None and files.card is not None:
+        threshold = files.card.threshold_of(target)
+    return DEFAULT_THRESHOLD if threshold is None else threshold
 
 
 def thresholds_of(files: RunFiles, target: str, image_ids: Sequence[str]) -> np.ndarray:
@@ -362,10 +363,10 @@ def _of_target(
     ids = table[[name for name in ("image_id", "path", "patient_id") if name in table]]
     parts = []
     for column, label in enumerate(names):
-        known, said = truth[label], called[:, column]
+        known, is_called = truth[label], called[:, column]
         part = ids.assign(target=target.name, label=label, truth=known, probability=probabilities[:, column])
         part = part.assign(known=_truth_words(target, truth, words), operating_point=points)
-        parts.append(part.assign(called=said, outcome=_outcomes(known, said)))
+        parts.append(part.assign(called=is_called, outcome=_outcomes(known, is_called)))
     return pd.concat(parts, ignore_index=True)
 
 

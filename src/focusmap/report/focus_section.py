@@ -77,15 +77,15 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
     """Return the mistakes, the most confident first; None without test predictions."""
     if judged is None:
         return None
-    given = answers(judged)
-    wrong = given[given["outcome"].isin(["FP", "FN"])]
+    answered = answers(judged)
+    wrong = answered[answered["outcome"].isin(["FP", "FN"])]
     ordered = wrong.assign(confidence=_confidence(wrong)).sort_values("confidence", ascending=False, kind="stable")
     worst = ordered.head(N_MISTAKES)
     rows = [_mistake_row(files, row) for row in worst.to_dict("records")]
     cards = _cards(files, _shown(files, _with_maps(files, worst)), N_MISTAKE_MAPS, words)
-    has_points = (given["label"] == given["target"]).any()
+    has_points = (answered["label"] == answered["target"]).any()
     key = "mistakes.caption" if has_points else "mistakes.caption_of_classes"
-    caption = words(key, wrong=len(wrong), all=int((given["outcome"] != "").sum()))
+    caption = words(key, wrong=len(wrong), all=int((answered["outcome"] != "").sum()))
     row = words("mistakes.case" if files.counts_cases else "mistakes.image")
     head = [row, words("mistakes.label"), words("mistakes.truth"), words("mistakes.probability")]
     none = words("mistakes.none" if has_points else "mistakes.none_of_classes")
@@ -126,14 +126,14 @@ def gallery(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> list[
     groups = []
     for label in files.task.label_names:
         own = mapped[mapped["label"] == label].sort_values("probability", ascending=False, kind="stable")
-        found = {
+        cards_by_outcome = {
             words.name("gallery", key): _with_stepper(files, _cards(files, rows, each, words), rows)
             for key in OUTCOMES
             for rows in [own[own["outcome"] == key]]
         }
-        if any(found.values()):
-            shown = {title: cards for title, cards in found.items() if cards}
-            groups.append(MapGroup(called(files.task, label), shown, Showing(whys_of(files.metrics)).why_not(label)))
+        if any(cards_by_outcome.values()):
+            filled = {title: cards for title, cards in cards_by_outcome.items() if cards}
+            groups.append(MapGroup(called(files.task, label), filled, Showing(whys_of(files.metrics)).why_not(label)))
     return groups
 
 
@@ -154,7 +154,7 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
     wrong = wrong.assign(confidence=_confidence(wrong)).sort_values(
         ["outcome", "confidence"], ascending=[True, False], kind="stable"
     )
-    found = []
+    examples = []
     for rows in (hits, wrong):
         for row in rows.head(1).to_dict("records"):
             path = inside(files.folder, f"focus/{row['overlay']}") or inside(files.folder, str(row["overlay"]))
@@ -162,8 +162,8 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
                 outcome = words.name("outcome", str(row["outcome"]))
                 detail = words("maps.shown", known=row["known"], probability=float(str(row["probability"])))
                 heading = words("maps.outcome_of", outcome=outcome, label=called(files.task, str(row["label"])))
-                found.append(MapCard(image_uri(path, "map"), heading, detail))
-    return found
+                examples.append(MapCard(image_uri(path, "map"), heading, detail))
+    return examples
 
 
 def _shown(files: RunFiles, mapped: pd.DataFrame) -> pd.DataFrame:
@@ -195,8 +195,8 @@ def _threshold_in_words(label: str, threshold: MapThreshold, fold: str, words: W
     rule = words.plural(
         f"threshold.{threshold.rule}", threshold.n_masks if threshold.rule == "masks" else threshold.n_images
     )
-    said = words("threshold.one", label=label, threshold=threshold.value, rule=rule)
-    return words("threshold.in_fold", threshold=said, fold=fold) if fold else said
+    sentence = words("threshold.one", label=label, threshold=threshold.value, rule=rule)
+    return words("threshold.in_fold", threshold=sentence, fold=fold) if fold else sentence
 
 
 def _confidence(wrong: pd.DataFrame) -> pd.Series:
@@ -244,8 +244,8 @@ def _maps_of_rows(index: pd.DataFrame) -> pd.DataFrame:
         return index[kept].drop_duplicates(["image_id", "target"])
     first = index.drop_duplicates(["image_id", "target"])
     order = pd.to_numeric(first["evidence"]).sort_values(ascending=False, kind="stable").index
-    told = first.loc[order].groupby(["case_id", "target"], sort=False).head(N_OF_CASE)
-    return told[["case_id", "target", "overlay", "method", "view", "evidence", *STEPS]].rename(
+    heaviest = first.loc[order].groupby(["case_id", "target"], sort=False).head(N_OF_CASE)
+    return heaviest[["case_id", "target", "overlay", "method", "view", "evidence", *STEPS]].rename(
         columns={"case_id": "image_id"}
     )
 
@@ -280,10 +280,10 @@ def _with_stepper(files: RunFiles, cards: list[MapCard], rows: pd.DataFrame) -> 
 def _card(
     row: Mapping[Hashable, object], label: str, drawn: tuple[Path, Literal["whole", "pair"]], words: Words
 ) -> MapCard:
-    said = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
+    facts = {"known": row["known"], "probability": float(str(row["probability"])), "method": row["method"]}
     if "view" not in row:
-        return MapCard(image_uri(*drawn), f"{row['image_id']} · {label}", words("maps.card", **said))
-    detail = words("maps.case_card", evidence=float(str(row["evidence"])), **said)
+        return MapCard(image_uri(*drawn), f"{row['image_id']} · {label}", words("maps.card", **facts))
+    detail = words("maps.case_card", evidence=float(str(row["evidence"])), **facts)
     return MapCard(image_uri(*drawn), f"{_name_in_case(row, words)} · {label}", detail)
 
 

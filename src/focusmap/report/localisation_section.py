@@ -51,14 +51,14 @@ def single_maps(files: RunFiles, words: Words) -> SingleMaps | None:
 
 
 def _row(row: Mapping[Hashable, object], words: Words) -> list[Cell]:
-    found = row["predicted"] == "True"
+    is_found = row["predicted"] == "True"
     return [
         name_cell(str(row["image_id"])),
         name_cell(str(row["target"])),
         Cell(f"{100 * float(str(row['chance'])):.2g} %"),
-        Cell(words("page.yes" if found else "page.no")),
+        Cell(words("page.yes" if is_found else "page.no")),
         Cell(_hit(row, words)),
-        Cell(_decimal(row["auprc"]) if found else DASH),
+        Cell(_decimal(row["auprc"]) if is_found else DASH),
         Cell(_decimal(row["auprc_mean_mask"])),
     ]
 
@@ -83,12 +83,12 @@ def _card(files: RunFiles, row: Mapping[Hashable, object], words: Words) -> focu
     path = page.inside(files.folder, f"focus/{row['overlay']}")
     if path is None:
         return None
-    said = {"hit": _hit(row, words), "probability": float(str(row["probability"]))}
+    facts = {"hit": _hit(row, words), "probability": float(str(row["probability"]))}
     heading = f"{row['image_id']} · {row['target']}"
     if "case_id" not in row:
-        return focus_section.MapCard(page.image_uri(path), heading, words("singles.card", **said))
+        return focus_section.MapCard(page.image_uri(path), heading, words("singles.card", **facts))
     case = words("maps.case", name=row["case_id"])
-    return focus_section.MapCard(page.image_uri(path), f"{case} · {heading}", words("singles.case_card", **said))
+    return focus_section.MapCard(page.image_uri(path), f"{case} · {heading}", words("singles.case_card", **facts))
 
 
 BASELINES = ("mean_mask", "centre", "edges", "picture_only", "random")
@@ -139,9 +139,9 @@ def localisation_section(files: RunFiles, words: Words) -> LocalisationSection |
     ):
         uri = page.figure_uri(draw_scores(methods))
         image = performance_section.Figure(words("localisation.figure"), uri, words("localisation.figure_caption"))
-    shown = [table for table in tables if table.rows]
+    filled = [table for table in tables if table.rows]
     return LocalisationSection(
-        shown, image, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)
+        filled, image, *_verdict(methods, words), _unmatched(files.scores, words), single_maps(files, words)
     )
 
 
@@ -150,12 +150,12 @@ def _unmatched(scores: Tree, words: Words) -> str:
     names = [text(name) for name in items(scores.get("boxes_unmatched"))]
     if not names:
         return ""
-    said = words("localisation.unmatched", names=words.listed(names, 8))
+    unmatched = words("localisation.unmatched", names=words.listed(names, 8))
     nearest = list(dict.fromkeys(text(label) for label in branch(scores, "boxes_nearest").values()))
     if not nearest:
-        return said
+        return unmatched
     meant = words("localisation.meant", names=words.listed(nearest, 8))
-    return words("page.sentences", first=said, second=meant)
+    return words("page.sentences", first=unmatched, second=meant)
 
 
 def maps_above_mean_mask(files: RunFiles, words: Words) -> bool | None:

@@ -70,7 +70,7 @@ def _parts(files: RunFiles, words: Words) -> list[tuple[str, str, str, str]]:
     cohort = files.cohort
     if cohort is None or "split" not in cohort:
         return []
-    found = []
+    parts = []
     for part in (name for name in ("train", "tune", "test") if (cohort["split"] == name).any()):
         rows = cohort[cohort["split"] == part].reset_index(drop=True)
         labels = files.task.label_truth(files.task.encode(rows))
@@ -78,8 +78,8 @@ def _parts(files: RunFiles, words: Words) -> list[tuple[str, str, str, str]]:
         classed = {target.name for target in files.task.targets if target.kind != "continuous"}
         counts = [f"{name} {int((column >= 0.5).sum())}" for name, column in named if name.split("=")[0] in classed]
         n_patients = f"{rows['patient_id'].nunique():,}" if files.knows_patients else DASH
-        found.append((words.name("part", part), f"{len(rows):,}", n_patients, ", ".join(counts)))
-    return found
+        parts.append((words.name("part", part), f"{len(rows):,}", n_patients, ", ".join(counts)))
+    return parts
 
 
 def _in_short(metrics: Tree) -> dict[str, Json]:

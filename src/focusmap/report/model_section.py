@@ -41,16 +41,16 @@ def why_this_model(files: RunFiles, words: Words) -> list[str]:
     if not files.ladder:
         return []
     chosen = text(files.ladder.get("chosen"))
-    said = [words("ladder.why", model=words.name("rung", chosen), reason=words.reason(files.ladder))]
+    sentences = [words("ladder.why", model=words.name("rung", chosen), reason=words.reason(files.ladder))]
     if files.card is not None and (start := words.reason(files.card.training, "start_reason")):
-        said.append(words("ladder.weights", start=start))
+        sentences.append(words("ladder.weights", start=start))
     if (mirror := cast(Mapping[str, Json], files.ladder.get("mirror") or {})).get("reason"):
         why = words.name("mirror", text(mirror["reason"]))
-        said.append(words("ladder.mirrored" if mirror["mirrored"] else "ladder.not_mirrored", why=why))
+        sentences.append(words("ladder.mirrored" if mirror["mirrored"] else "ladder.not_mirrored", why=why))
     if "told_apart" in mirror:
         shares = {key: f"{100 * cast(float, mirror[key]):.0f} %" for key in ("told_apart", "high")}
-        said.append(words("ladder.sides", n=mirror["n_images"], **shares))
-    return [*said, words("ladder.recipe", name=words.name("rung", trained_rung(files.ladder)))]
+        sentences.append(words("ladder.sides", n=mirror["n_images"], **shares))
+    return [*sentences, words("ladder.recipe", name=words.name("rung", trained_rung(files.ladder)))]
 
 
 def ladder_table(files: RunFiles, words: Words) -> Table | None:
@@ -94,7 +94,7 @@ def baseline_tables(files: RunFiles, words: Words, *, of_rungs: bool = False) ->
 
 def bettered_by(files: RunFiles, words: Words) -> list[str]:
     """Return each target with the simpler answer whose paired interval says that it is better than the model's."""
-    found = []
+    bettered = []
     for entry in _entries(files):
         if entry.get("is_rung"):
             continue
@@ -103,8 +103,8 @@ def bettered_by(files: RunFiles, words: Words) -> list[str]:
             difference = branch(branch(entry, "difference", "targets", target).get(metric))
             low, high = number(difference.get("low")), number(difference.get("high"))
             if low is not None and high is not None and (low > 0 if metric == "mae" else high < 0):
-                found.append(words("simpler.better", target=target, answer=_called(entry, words)))
-    return found
+                bettered.append(words("simpler.better", target=target, answer=_called(entry, words)))
+    return bettered
 
 
 def _entries(files: RunFiles) -> list[Tree]:
@@ -130,8 +130,8 @@ def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[T
     for name in names:
         cell = metric_cell(branch(files.metrics, "targets", name).get(key), notes)
         rows.append([name_cell(name), cell, *(_rival_cell(name, key, entry, notes) for entry in entries)])
-    shown = words.name("metric", key)
-    caption = words("simpler.of_kind", kind=words.name("kind", kind), metric=shown)
+    metric = words.name("metric", key)
+    caption = words("simpler.of_kind", kind=words.name("kind", kind), metric=metric)
     return Table(["", own, *(_called(entry, words) for entry in entries)], rows, notes.lines(), caption)
 
 
@@ -177,7 +177,7 @@ def importance_table(files: RunFiles, words: Words) -> Table | None:
 
 def sides_table(files: RunFiles, words: Words) -> Table | None:
     """Return one row a side of a model of cases: what is lost without it, as `importance_table`; None without."""
-    named = {_side(name, words): found for name, found in files.sides.items()}
+    named = {_side(name, words): losses for name, losses in files.sides.items()}
     return _worth_table(files, named, words("model.sides"), words)
 
 
@@ -192,8 +192,8 @@ def _worth_table(files: RunFiles, named: Mapping[str, Json], caption: str, words
         return None
     notes, leads = Footnotes(words), {t.name: COMPARED[t.kind] for t in files.task.targets}
     rows = [
-        [name_cell(name), *(signed_cell(branch(found, target).get(key), notes) for target, key in leads.items())]
-        for name, found in ((name, branch(value)) for name, value in named.items())
+        [name_cell(name), *(signed_cell(branch(losses, target).get(key), notes) for target, key in leads.items())]
+        for name, losses in ((name, branch(value)) for name, value in named.items())
     ]
     head = ["", *(f"{target}: {words.name('metric', key)}" for target, key in leads.items())]
     return Table(head, rows, notes.lines(), caption)
@@ -224,8 +224,8 @@ def attention_table(files: RunFiles, words: Words) -> Table | None:
     """Return a row per test case: its heaviest image of a view; None where no image outweighs an even share."""
     if files.attention is None or files.attention.empty:
         return None
-    found = heaviest(files.attention)
-    if found.empty:
+    weights = heaviest(files.attention)
+    if weights.empty:
         return None
     rows = [
         [
@@ -235,7 +235,7 @@ def attention_table(files: RunFiles, words: Words) -> Table | None:
             Cell(words.share(row["attention"], 1)),
             Cell(words.share(row["even"], 1)),
         ]
-        for row in found.head(SHOWN).to_dict("records")
+        for row in weights.head(SHOWN).to_dict("records")
     ]
     head = [words(f"model.{key}") for key in ("case", "view", "picture", "weight", "even")]
     return Table(head, rows, caption=words("model.attention", file="predictions/attention.csv"))

@@ -158,8 +158,8 @@ def duration_text(seconds: float, words: Words) -> str:
 
 def _facts(values: Mapping[str, Json], words: Words) -> Facts:
     """Return what is said: not what is None or empty, such as the shape of images."""
-    said = {key: value for key, value in values.items() if value or isinstance(value, bool | int | float)}
-    return [(words.name("setting", key), _plain(value, words)) for key, value in said.items()]
+    filled = {key: value for key, value in values.items() if value or isinstance(value, bool | int | float)}
+    return [(words.name("setting", key), _plain(value, words)) for key, value in filled.items()]
 
 
 def _plain(value: Json, words: Words) -> str:

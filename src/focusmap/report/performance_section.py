@@ -93,8 +93,8 @@ def answer_section(files: RunFiles, words: Words) -> AnswerSection | None:
     notes, rows, curves = Footnotes(words), [], {}
     for name, value in branch(files.coverage, "targets").items():
         entry = branch(value)
-        for label, found in branch(entry, "classes").items():
-            cells = [metric_cell(branch(found), notes), Cell(text(branch(found).get("n_patients")))]
+        for label, covered in branch(entry, "classes").items():
+            cells = [metric_cell(branch(covered), notes), Cell(text(branch(covered).get("n_patients")))]
             rows.append([name_cell(f"{name}: {label}" if label else name), *cells])
         if branch(entry, "answered"):
             shares = [metric_cell(entry.get(key), notes) for key in ("answered", "right")]
@@ -118,16 +118,16 @@ def answer_section(files: RunFiles, words: Words) -> AnswerSection | None:
 
 def _confusions(files: RunFiles, words: Words) -> list[Figure]:
     """Return the confusion of each target of several classes, and that of a binary one that stands alone."""
-    found = list(confusion_figures(files.metrics))
+    figures = list(confusion_figures(files.metrics))
     only = files.task.targets[0]
     counts = items(branch(files.metrics, "targets", only.name).get("confusion"))
     if len(files.task.targets) == 1 and only.kind == "binary" and len(counts) == 2:
         matrix = np.array([[number(count) or 0 for count in items(row)] for row in counts]).astype(int)
         names = ("absent", "present") if only.classes == ("0", "1") else only.classes
-        found.append((only.name, confusion_figure(matrix, names)))
+        figures.append((only.name, confusion_figure(matrix, names)))
     caption = words("results.confusion_caption")
-    titles = [words("results.confusion") if len(files.task.targets) == 1 else name for name, _ in found]
-    return [Figure(title, figure_uri(figure), caption) for title, (_, figure) in zip(titles, found, strict=True)]
+    titles = [words("results.confusion") if len(files.task.targets) == 1 else name for name, _ in figures]
+    return [Figure(title, figure_uri(figure), caption) for title, (_, figure) in zip(titles, figures, strict=True)]
 
 
 def _agreements(files: RunFiles, words: Words) -> list[Figure]:
@@ -135,7 +135,7 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
     if files.predictions is None or files.cohort is None:
         return []
     known = files.cohort.set_index("image_id")
-    found: list[Figure] = []
+    figures: list[Figure] = []
     for target in files.task.targets:
         if target.kind != "continuous" or target.name not in files.predictions:
             continue
@@ -146,9 +146,9 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
         if both.sum() > 2:
             name = f"{target.name} ({target.unit})" if target.unit else target.name
             drawn = agreement_figure(truth[both], predicted[both], name)
-            caption = "" if found else words("results.limits")
-            found.append(Figure(words("results.agreement_of", name=name), figure_uri(drawn), caption))
-    return found
+            caption = "" if figures else words("results.limits")
+            figures.append(Figure(words("results.agreement_of", name=name), figure_uri(drawn), caption))
+    return figures
 
 
 def subgroup_tables(files: RunFiles, words: Words, *, beyond_chance: bool) -> list[Table]:
@@ -174,11 +174,11 @@ def _subgroup_table(caption: str, rows: Sequence[Tree], words: Words) -> Table:
     lines = []
     for group in dict.fromkeys(text(row.get("group")) for row in rows):
         of_group = {text(row.get("metric")): row for row in rows if row.get("group") == group}
-        told = [words.name("metric", key) for key, row in of_group.items() if row.get("is_beyond_chance")]
+        gaps = [words.name("metric", key) for key, row in of_group.items() if row.get("is_beyond_chance")]
         first = next(iter(of_group.values()))
         size = [Cell(f"{number(first.get(key)) or 0:,.0f}") for key in ("n_images", "n_patients")]
         judged = all(row.get("p") is not None for row in of_group.values())
-        gap = words.listed(told) if told else words("subgroups.none" if judged else "subgroups.too_few")
+        gap = words.listed(gaps) if gaps else words("subgroups.none" if judged else "subgroups.too_few")
         lines.append([name_cell(group), *size, *(metric_cell(of_group.get(key), notes) for key in metrics), Cell(gap)])
     head = [
         "",
@@ -195,10 +195,10 @@ OF_FILES = ("file size", "hour of acquisition")
 
 def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
     """Return what linear probes reach with other splits, fewer patients and other questions; none without the file."""
-    found, notes = files.challenge, Footnotes(words)
-    if not found:
+    challenge, notes = files.challenge, Footnotes(words)
+    if not challenge:
         return []
-    splits, told = branch(found, "splits"), branch(found, "columns")
+    splits, columns = branch(challenge, "splits"), branch(challenge, "columns")
     plain = {"image", "patient", "patient-and-duplicates", "shuffled labels"}
     named = {
         name: words.name("challenge_split", name) if name in plain
@@ -206,18 +206,18 @@ def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
         for name in splits
     }  # fmt: skip
     rows = [[name_cell(named[name]), metric_cell(row, notes, bar=True)] for name, row in splits.items()]
-    curve = [branch(row) for row in items(found.get("curve"))]
+    curve = [branch(row) for row in items(challenge.get("curve"))]
     learnt = [[name_cell(text(row.get("n_patients"))), metric_cell(row, notes, bar=True)] for row in curve]
     other = [
         [name_cell(words.name("challenge_file", name) if name in OF_FILES else name), metric_cell(row, notes, bar=True)]
-        for name, row in told.items()
+        for name, row in columns.items()
     ]
     auroc = words.name("metric", "auroc")
     tables = [
         Table([words("challenge.one_side"), auroc], rows, caption=words("challenge.splits")),
         Table([words("challenge.patients"), auroc], learnt, caption=words("challenge.curve")),
         Table([words("challenge.column"), auroc], other, caption=words("challenge.columns")),
-        _covered_table(branch(found, "covered"), words),
+        _covered_table(branch(challenge, "covered"), words),
     ]
     return [table for table in tables if table.rows]
 
@@ -227,13 +227,13 @@ def _covered_table(covered: Tree, words: Words) -> Table:
     rows, still = [], []
     for key, row in ((key, branch(row)) for key, row in covered.items()):
         name, low = words.name("challenge_cover", key), number(row.get("low"))
-        shown = words("challenge.covered_share", what=name, share=number(row.get("share")) or 0)
-        cells = [metric_cell(one, Footnotes(words), bar=True) for one in (row, branch(row, "uncovered"))]
-        rows.append([name_cell(shown), *cells])
+        named = words("challenge.covered_share", what=name, share=number(row.get("share")) or 0)
+        cells = [metric_cell(metric, Footnotes(words), bar=True) for metric in (row, branch(row, "uncovered"))]
+        rows.append([name_cell(named), *cells])
         still += [name] if low is not None and low > 0.5 else []
-    said = [words("challenge.still", names=words.listed(still))] if still else []
+    notes = [words("challenge.still", names=words.listed(still))] if still else []
     head = [words("challenge.what"), words.name("metric", "auroc"), words("challenge.uncovered")]
-    return Table(head, rows, said, words("challenge.covers"))
+    return Table(head, rows, notes, words("challenge.covers"))
 
 
 def metric_tables(metrics: Tree, words: Words) -> list[Table]:

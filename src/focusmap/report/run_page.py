@@ -39,11 +39,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     judged = judged_predictions(files, words)
     context = {
         "run": Path(short_names([folder])[0]),
-        "title": _title(files, words),
-        "verdict_of": verdict_section(files, words),
-        "forests": forests(files, words),
-        "sentences": wording.headline(files, words),
-        "limitations": wording.limitations(files, words),
+        **_conclusion(files, words),
         "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
         "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "cohort": cohort_section(files, words),
@@ -52,17 +48,9 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "has_images": files.study.path_column is not None,
         **_audit(files, words),
         "split": _split_facts(files, words),
-        "recipe": origin_section.recipe_groups(files, words),
-        "changed": origin_section.recipe_groups(files, words, changed=True),
-        "fitted_at_once": model_name(files).engine == "estimator",
-        "learning": origin_section.learning_curves(files, words),
-        "ladder": model_section.ladder_table(files, words),
-        "why": model_section.why_this_model(files, words),
-        "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
+        **_training(files, words),
         "performance": performance_section(files, judged, words),
         **_evidence(files, words),
-        "baselines": model_section.baseline_tables(files, words),
-        "rungs": model_section.baseline_tables(files, words, of_rungs=True),
         "mistakes": focus_section.mistake_section(files, judged, words),
         "doubtful": focus_section.doubtful_section(files, words),
         "examples_of": focus_section.hit_and_miss(files, judged, words),
@@ -77,8 +65,32 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     return {**context, "missing": missing}
 
 
+def _conclusion(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "title": _title(files, words),
+        "verdict_of": verdict_section(files, words),
+        "forests": forests(files, words),
+        "sentences": wording.headline(files, words),
+        "limitations": wording.limitations(files, words),
+    }
+
+
+def _training(files: RunFiles, words: Words) -> dict[str, object]:
+    return {
+        "recipe": origin_section.recipe_groups(files, words),
+        "changed": origin_section.recipe_groups(files, words, changed=True),
+        "fitted_at_once": model_name(files).engine == "estimator",
+        "learning": origin_section.learning_curves(files, words),
+        "ladder": model_section.ladder_table(files, words),
+        "why": model_section.why_this_model(files, words),
+        "start": words.name("start", text(files.card.training.get("start"))) if files.card is not None else "",
+    }
+
+
 def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
     return {
+        "baselines": model_section.baseline_tables(files, words),
+        "rungs": model_section.baseline_tables(files, words, of_rungs=True),
         "answers": answer_section(files, words),
         "subgroups": subgroup_tables(files, words, beyond_chance=True),
         "smallest_subgroup": smallest_subgroup(files, words),
@@ -93,18 +105,18 @@ def _evidence(files: RunFiles, words: Words) -> dict[str, object]:
 def _checklists(folder: Path, words: Words) -> list[str]:
     """Return how many items of each reporting checklist the run's files carry; nothing before they were checked."""
     path = folder / CHECKLISTS
-    found = [branch(entry) for entry in items(read_json(path).get("lists"))] if path.is_file() else []
-    counts = [words("checklist.count", n=entry.get("n_ticked"), all=entry.get("n_items")) for entry in found]
+    lists = [branch(entry) for entry in items(read_json(path).get("lists"))] if path.is_file() else []
+    counts = [words("checklist.count", n=entry.get("n_ticked"), all=entry.get("n_items")) for entry in lists]
     return [
         words("checklist.in_short", name=text(entry.get("name")), count=count)
-        for entry, count in zip(found, counts, strict=True)
+        for entry, count in zip(lists, counts, strict=True)
     ]
 
 
 def _forecast(files: RunFiles, words: Words) -> str:
     """Return within what limits the AUROC of the challenge's probes will lie with more patients; empty without."""
-    found = branch(files.challenge, "forecast")
-    limits = {key: number(found.get(key)) for key in ("n_patients", "low", "high")}
+    forecast = branch(files.challenge, "forecast")
+    limits = {key: number(forecast.get(key)) for key in ("n_patients", "low", "high")}
     return "" if None in limits.values() else words("challenge.forecast", **limits)
 
 

@@ -52,8 +52,8 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
         tables.append(_method_table(words("segmentation.by_case"), branch(by_case, "methods"), words))
     differences = branch(by_case or scores, "differences")
     method = text(scores.get("drawn_by"))
-    said = {"method": words.name("mask_method", method), "n": scores.get("masks_used_for_tuning")}
-    explained += [words("segmentation.scored"), words("segmentation.drawn_by", **said)]
+    facts = {"method": words.name("mask_method", method), "n": scores.get("masks_used_for_tuning")}
+    explained += [words("segmentation.scored"), words("segmentation.drawn_by", **facts)]
     explained += _when_confident(scores, words)
     is_above = above_mean_mask(differences, method)
     verdict = None if is_above is None else words("segmentation.above" if is_above else "segmentation.not_above")
@@ -136,8 +136,11 @@ def _lesion_tables(masks: pd.DataFrame, lesions: pd.DataFrame | None, words: Wor
         key = (lesion["image_id"], lesion["target"])
         named = [Cell(lesion["target"])] if has_targets else []
         confidence = confidences.get(key)
-        said = [Cell(lesion["position"] or DASH), Cell(f"{float(confidence):.2f}" if confidence else DASH)]
-        rows.append([name_cell(lesion["image_id"]), *named, *_measured(lesion, words), *said])
+        place_and_confidence = [
+            Cell(lesion["position"] or DASH),
+            Cell(f"{float(confidence):.2f}" if confidence else DASH),
+        ]
+        rows.append([name_cell(lesion["image_id"]), *named, *_measured(lesion, words), *place_and_confidence])
     columns = [*(["target"] if has_targets else []), "lesion_size", "axes", "position", "confidence"]
     caption = words("segmentation.lesions", n=len(rows), all=len(lesions))
     return [Table([words("segmentation.image"), *(words(f"segmentation.{key}") for key in columns)], rows, (), caption)]
@@ -172,7 +175,7 @@ def _method_table(caption: str, methods: Tree, words: Words) -> Table:
 
 
 def _patient_tables(differences: Tree, words: Words) -> list[Table]:
-    found = []
+    tables = []
     for pair, entry in differences.items():
         by_patient = [branch(row) for row in items(branch(entry).get("by_patient"))]
         if 0 < len(by_patient) <= MOST_PATIENTS:
@@ -181,19 +184,19 @@ def _patient_tables(differences: Tree, words: Words) -> list[Table]:
                 for row in by_patient
             ]
             head = [words("segmentation.patient"), words("segmentation.difference")]
-            found.append(Table(head, rows, caption=words("segmentation.differences", pair=_pair(pair, words))))
-    return found
+            tables.append(Table(head, rows, caption=words("segmentation.differences", pair=_pair(pair, words))))
+    return tables
 
 
 def _tests(differences: Tree, words: Words) -> list[str]:
-    found = []
+    sentences = []
     for pair, entry in differences.items():
         test = branch(entry, "sign_flip")
         kind = words("segmentation.exact" if test.get("exact") else "segmentation.drawn")
         mean = signed(number(branch(entry).get("mean")) or 0.0)
         facts = {"n": test.get("n"), "p": number(test.get("p")) or 0.0, "mean": mean, "kind": kind}
-        found.append(words("segmentation.test", pair=_pair(pair, words), **facts))
-    return found
+        sentences.append(words("segmentation.test", pair=_pair(pair, words), **facts))
+    return sentences
 
 
 def _pair(pair: str, words: Words) -> str:

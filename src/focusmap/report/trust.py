@@ -79,12 +79,12 @@ def _named(criteria: Sequence[str], words: Words) -> str:
 
 def _control_sentences(trust: Tree, words: Words) -> list[str]:
     """Return what the controls pass, which therefore shows nothing by itself here."""
-    found = []
+    sentences = []
     for name, entry in branch(trust, "controls").items():
         passed = [c for c in CRITERIA if branch(entry, c).get("passes") is True]
         what = _named(passed, words) if passed else words("trust.nothing")
-        found.append(words("trust.control_passes", control=words.name("trust_control", name), what=what))
-    return found
+        sentences.append(words("trust.control_passes", control=words.name("trust_control", name), what=what))
+    return sentences
 
 
 def _basis(trust: Tree, words: Words) -> str:
@@ -133,7 +133,7 @@ def _rules(trust: Tree, words: Words) -> Table:
     for name in (name for name in CRITERIA if name in criteria):
         source = words.tables["trust_source"].get(name) or text(branch(criteria, name).get("source"))
         rows.append(
-            [name_cell(said) for said in (words.name("criterion", name), words.name("trust_rule", name), source)]
+            [name_cell(cell) for cell in (words.name("criterion", name), words.name("trust_rule", name), source)]
         )
     return Table([words("trust.criterion"), words("trust.rule"), words("trust.source")], rows)
 

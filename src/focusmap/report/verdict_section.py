@@ -92,48 +92,48 @@ def _plainly(metrics: Tree, words: Words) -> Tree:
     """Return metrics whose reason calls the simpler model by what it is."""
     known = words.tables["answer"]
     values = {key: known.get(text(value), value) for key, value in branch(metrics, "verdict_reason_values").items()}
-    said = text(metrics.get("verdict_reason"))
+    reason = text(metrics.get("verdict_reason"))
     for name in (text(value) for value in branch(metrics, "verdict_reason_values").values()):
-        said = said.replace(name, known[name]) if name in known else said
-    return {**metrics, "verdict_reason": said, "verdict_reason_values": values}
+        reason = reason.replace(name, known[name]) if name in known else reason
+    return {**metrics, "verdict_reason": reason, "verdict_reason_values": values}
 
 
 def _headline(files: RunFiles, words: Words) -> Headline | None:
     """Return the AUROC of the only target, their mean over several, or the error of a value in its unit."""
     targets = branch(files.metrics, "targets")
     if len(targets) == 1 and (only := files.task.targets[0]).kind == "continuous":
-        shown = branch(targets, only.name, "mae")
-        return _number(words.name("metric", "mae"), shown, only.unit, words)
+        metric = branch(targets, only.name, "mae")
+        return _number(words.name("metric", "mae"), metric, only.unit, words)
     split = words.name("part", text(files.metrics.get("split")) or "test")
     n_ranked = sum("auroc" in branch(entry) for entry in targets.values())
     key = "summary.mean_auroc" if n_ranked > 1 else "summary.auroc"
-    shown = (
+    metric = (
         branch(files.metrics, "mean", "auroc") if len(targets) > 1 else branch(next(iter(targets.values())), "auroc")
     )
-    return _number(words(key, split=split), shown, "", words)
+    return _number(words(key, split=split), metric, "", words)
 
 
 def _number(label: str, metric: Tree, unit: str, words: Words) -> Headline | None:
     value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return None
-    shown = [f"{part:.3g}" if unit or part > 1 else decimal(part) for part in (value, low, high) if part is not None]
+    figures = [f"{part:.3g}" if unit or part > 1 else decimal(part) for part in (value, low, high) if part is not None]
     interval = ""
-    if len(shown) == 3:
-        interval = words("page.interval_label", interval=words("page.interval", low=shown[1], high=shown[2]))
-    return Headline(label, f"{shown[0]} {unit}".rstrip(), interval)
+    if len(figures) == 3:
+        interval = words("page.interval_label", interval=words("page.interval", low=figures[1], high=figures[2]))
+    return Headline(label, f"{figures[0]} {unit}".rstrip(), interval)
 
 
 def forests(files: RunFiles, words: Words) -> list[Forest]:
     """Return a plot for labels, measured by the AUROC, and one for values, measured by R2; empty ones are left out."""
     kinds = {target.name: "r2" if target.kind == "continuous" else "auroc" for target in files.task.targets}
-    found = []
+    plots = []
     for metric in SCALES:
         names = [name for name, of in kinds.items() if of == metric]
         entries = [entry for name in names for entry in _entries(files, name, metric)]
         if entries:
-            found.append(_forest(metric, entries, words))
-    return found
+            plots.append(_forest(metric, entries, words))
+    return plots
 
 
 @dataclass(frozen=True)
@@ -149,18 +149,18 @@ class _Entry:
 def _entries(files: RunFiles, name: str, metric: str) -> Iterator[_Entry]:
     """Yield a target, then each class of several, with the values of simpler models."""
     target = branch(files.metrics, "targets", name)
-    classes = [text(one) for one in items(target.get("classes"))]
-    for label, is_class in [(name, False), *((f"{name}={one}", True) for one in classes)]:
+    classes = [text(value) for value in items(target.get("classes"))]
+    for label, is_class in [(name, False), *((f"{name}={class_name}", True) for class_name in classes)]:
         entry = numbers_of(files.metrics, label)
-        found = [number(branch(entry, metric).get(key)) for key in ("value", "low", "high")]
-        if (value := found[0]) is None:
+        limits = [number(branch(entry, metric).get(key)) for key in ("value", "low", "high")]
+        if (value := limits[0]) is None:
             continue
-        low, high = (value if end is None else end for end in found[1:])
+        low, high = (value if end is None else end for end in limits[1:])
         level = "" if is_class else text(entry.get("verdict"))
         is_compared = entry.get("verdict_reason_code") != "verdict-none-compared"
         rivals = _rivals(files, label, metric)
-        said = label.removeprefix(f"{name}=") if is_class else called(files.task, label)
-        yield _Entry(said, level, (value, low, high), rivals, is_class, is_compared)
+        title = label.removeprefix(f"{name}=") if is_class else called(files.task, label)
+        yield _Entry(title, level, (value, low, high), rivals, is_class, is_compared)
 
 
 def _rivals(files: RunFiles, label: str, metric: str) -> list[float]:
@@ -179,8 +179,8 @@ def _forest(metric: str, entries: Sequence[_Entry], words: Words) -> Forest:
         return round(100 * min(max((value - start) / (best - start), 0.0), 1.0), 2)
 
     rows = [_row(entry, place, words) for entry in entries]
-    shown = (round(start, 1), guessing, best) if place(guessing) >= CLOSEST_TICKS else (guessing, best)
-    ticks = {f"{value:g}".replace("-", "−"): place(value) for value in shown}
+    marked = (round(start, 1), guessing, best) if place(guessing) >= CLOSEST_TICKS else (guessing, best)
+    ticks = {f"{value:g}".replace("-", "−"): place(value) for value in marked}
     name = words.name("metric", metric)
     has_rivals = any(entry.rivals for entry in entries)
     caption = words("forest.caption", metric=name, guessing=f"{guessing:g}")
@@ -193,9 +193,9 @@ def _row(entry: _Entry, place: Callable[[float], float], words: Words) -> Forest
     value, low, high = entry.limits
     word = words(f"verdict_word.{entry.level if entry.is_compared else 'above'}") if entry.level else ""
     interval = words("page.interval", low=f"{low:.2f}", high=f"{high:.2f}")
-    rivals = tuple(place(one) for one in entry.rivals)
-    shown = f"{value:.2f}".replace("-", "−")
+    rivals = tuple(place(rival) for rival in entry.rivals)
+    figure = f"{value:.2f}".replace("-", "−")
     if entry.level == "cannot-be-judged":
-        shown, interval = DASH, ""
-    return ForestRow(entry.name, entry.level, word, shown, interval.replace("-", "−"),
+        figure, interval = DASH, ""
+    return ForestRow(entry.name, entry.level, word, figure, interval.replace("-", "−"),
                      place(value), place(low), place(high), rivals, entry.is_class)  # fmt: skip

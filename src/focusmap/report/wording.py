@@ -60,11 +60,11 @@ def limitations(files: RunFiles, words: Words) -> list[Limitation]:
         "caution.of_data": _audit_cautions(files, words),
         "caution.of_numbers": [*simpler, *numbers, *_maps(files, words), *_masks(files, words), *general],
     }
-    return [_merged(words(key), found) for key, found in groups.items() if found]
+    return [_merged(words(key), cautions) for key, cautions in groups.items() if cautions]
 
 
-def _merged(heading: str, found: list[Caution]) -> Limitation:
-    ordered = sorted(found, key=lambda caution: ORDER[caution.severity])
+def _merged(heading: str, cautions: list[Caution]) -> Limitation:
+    ordered = sorted(cautions, key=lambda caution: ORDER[caution.severity])
     return Limitation(heading, ordered[0].severity, tuple(caution.text for caution in ordered))
 
 
@@ -75,8 +75,8 @@ def _accepted(name: str, words: Words) -> str:
 def _what(files: RunFiles, words: Words) -> str:
     names = words.listed([_learnt(target, words) for target in files.task.targets], 15)
     model = model_section.called(files, words)
-    said = {"names": names, "shown": words.name("shown", _shown(files))}
-    what = words("summary.trained", model=model, **said) if model else words("summary.about", **said)
+    facts = {"names": names, "shown": words.name("shown", _shown(files))}
+    what = words("summary.trained", model=model, **facts) if model else words("summary.about", **facts)
     if files.cohort is None:
         return what
     size = rows_of_patients(files, len(files.cohort), files.cohort["patient_id"].nunique(), words)
@@ -114,13 +114,15 @@ def _result(files: RunFiles, words: Words) -> str:
     value, low, high = (number(auroc.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return words("summary.no_auroc")
-    shown = f"{value:.3f}"
+    auroc_text = f"{value:.3f}"
     if low is not None and high is not None:
         interval = words("page.interval", low=f"{low:.3f}", high=f"{high:.3f}")
-        shown = words("summary.with_interval", value=shown, interval=interval)
+        auroc_text = words("summary.with_interval", value=auroc_text, interval=interval)
     entries = [branch(entry) for entry in branch(files.metrics, "targets").values()]
     n = sum(number(branch(entry, "auroc").get("value")) is not None for entry in entries)
-    return words("summary.mean_auroc_is", n=n, value=shown) if n > 1 else words("summary.auroc_is", value=shown)
+    return (
+        words("summary.mean_auroc_is", n=n, value=auroc_text) if n > 1 else words("summary.auroc_is", value=auroc_text)
+    )
 
 
 def _audit_cautions(files: RunFiles, words: Words) -> list[Caution]:
@@ -191,7 +193,7 @@ def _number_cautions(files: RunFiles, words: Words) -> list[Caution]:
             no_interval.append(name)
         elif low is not None and high is not None and high - low > WIDE:
             wide.append(name)
-    said = [
+    rows = [
         ("warning", "caution.few_positives", few),
         ("note", "caution.wide", wide),
         ("warning", "caution.no_interval", no_interval),
@@ -199,6 +201,6 @@ def _number_cautions(files: RunFiles, words: Words) -> list[Caution]:
     ]
     return [
         Caution(severity, words(key, names=words.listed(names, 8), half=WIDE / 2))
-        for severity, key, names in said
+        for severity, key, names in rows
         if names
     ]

@@ -97,7 +97,7 @@ class Words:
 
     def _value(self, value: Value) -> Value:
         if isinstance(value, tuple):
-            return self("page.semicolon").join(self._said(one) for one in value)
+            return self("page.semicolon").join(self._said(note) for note in value)
         return self._said(value) if isinstance(value, str) else value
 
     def _template(self, key: str) -> str:
@@ -226,8 +226,8 @@ def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False) -> Cell:
     if low is None or high is None:
         reason = notes.words.reason(values)
         return Cell(decimal(value), mark=notes.mark(reason) if reason else "")
-    shown, start, end = (decimal(x) for x in (value, low, high))
-    return Cell(shown, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
+    middle, start, end = (decimal(x) for x in (value, low, high))
+    return Cell(middle, notes.words("page.interval", low=start, high=end), bar=Bar(low, value, high) if bar else None)
 
 
 def signed_cell(difference: Json, notes: Footnotes) -> Cell:
@@ -257,10 +257,10 @@ def range_text(values: Iterable[float], words: Words) -> str:
     >>> [range_text(values, words_in("en")) for values in ([0.31], [0.44, 0.31], [])]
     ['0.310', '0.310 to 0.440', '—']
     """
-    shown = sorted({f"{value:.3f}" for value in values}, key=float)
-    if len(shown) > 1:
-        return words("page.interval", low=shown[0], high=shown[-1])
-    return shown[0] if shown else DASH
+    figures = sorted({f"{value:.3f}" for value in values}, key=float)
+    if len(figures) > 1:
+        return words("page.interval", low=figures[0], high=figures[-1])
+    return figures[0] if figures else DASH
 
 
 def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
@@ -274,9 +274,9 @@ def verdict_title(metrics: Mapping[str, Json], words: Words) -> str:
     if not level:
         return ""
     levels = [text(branch(entry).get("verdict")) for entry in branch(metrics, "targets").values()]
-    said, n = words(f"verdict.{level}"), levels.count(level)
+    title, n = words(f"verdict.{level}"), levels.count(level)
     return (
-        said
+        title
         if n in (0, len(levels)) or not level.startswith("useful")
-        else words("verdict_part.of_many", verdict=said, n=n, all=len(levels))
+        else words("verdict_part.of_many", verdict=title, n=n, all=len(levels))
     )
