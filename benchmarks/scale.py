@@ -218,7 +218,7 @@ def tables(out: Path, n: int) -> None:
 
 def rates(out: Path, n: int = 14, side: int = 1024) -> None:
     """Print what an image of an archive costs one core: hashed, read, looked at by the audit, prepared, predicted."""
-    from focusmap.audit.images import look_at
+    from focusmap.audit.looks import look_at
     from focusmap.basics import file_hash
     from focusmap.images import Preparation, prepare_file, read_image
     from focusmap.nets import Architecture, build_net

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import focusmap
+from focusmap.audit import images
 from focusmap.basics import InputError, silent
 from focusmap.cli import main
 from focusmap.images import Preparation, StoreOptions, prepare_store, workers
@@ -110,3 +111,30 @@ def test_workers_audit_as_one_machine_does(labels: Path, tmp_path: Path) -> None
     assert one["overview"]["images"]["n_unreadable"] == 1
     assert len(pd.read_parquet(tmp_path / "ray/failures.parquet")) == 1
     assert not (tmp_path / "one/failures.parquet").exists()
+
+
+def audited(labels: Path, out: Path, progress: Callable[[str, int, int], None]) -> None:
+    # 48 shares: more than workers may be ahead of what is taken from them.
+    images.SHARE = 2
+    options = focusmap.RunOptions(engine="ray", workers=2, progress=progress)
+    focusmap.audit(focusmap.read_cohort(labels), out, options)
+
+
+def die_looking(doing: str, done: int, total: int) -> None:
+    if (doing, done) == ("looking at images", 20):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@in_its_own_process
+def test_a_killed_audit_goes_on_where_it_was(labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit"
+    killed_in(audited, labels, out, die_looking)
+    done = sorted((out / ".looks").glob("[!.]*.json"))
+    assert 10 <= len(done) < 48
+    done[0].write_text(json.dumps([{**look, "mode": "as it was"} for look in json.loads(done[0].read_text())]))
+    audited(labels, out, silent)
+    seen = json.loads((out / "audit.json").read_text())["overview"]["images"]
+    assert 1 <= seen["modes"]["as it was"] <= 2, "what was looked at is taken as it is"
+    assert seen["n_unreadable"] == 1
+    assert not (out / ".looks").exists()

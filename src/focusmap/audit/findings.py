@@ -112,6 +112,8 @@ class AuditOptions:
         For permutations and samples.
     progress
         Called as images are read.
+    kept
+        Folder of what was seen, until the audit is written: an audit that was stopped goes on there. None: nothing is.
     """
 
     accept: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ class AuditOptions:
     seed: int = 0
     progress: Progress = silent
     cluster: Cluster | None = None
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,26 @@
-"""Every image opened once: what it is, a hash of its pixels, a thumbnail to compare, and whether its mask fits it.
+"""Every image looked at once, by several processes or workers; what is found, and whether its mask fits it.
 
 A summary says what the images or volumes of a study are like, as far as a recipe is chosen by it.
 """
 
-import hashlib
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from focusmap.audit.burnt_in import Mark, marks_in
 from focusmap.audit.findings import MASK_SHAPE, AuditOptions, Finding, finding, listed_values
-from focusmap.audit.metadata import Metadata, metadata_of
-from focusmap.basics import Reason, UnreadableImageError, listed
-from focusmap.images import MASK_REMEDY, mask_misfit, middle_slice, read_image, read_shape
+from focusmap.audit.looks import N_PATCHES, SIDE, Look, Share, look_through
+from focusmap.basics import Reason, UnreadableImageError, disk_errors, listed
+from focusmap.images import MASK_REMEDY, mask_misfit, read_image, read_shape
 from focusmap.scale import mapped
 from focusmap.study import HEADER_PATIENT, Cohort, names_nobody, normal_id
 
@@ -57,7 +57,7 @@ class ImageSummary:
 
 def look_at_sample(cohort: Cohort) -> ImageSummary:
     """Return what a few images or volumes are like; unreadable ones are left to the audit."""
-    from focusmap.images import orientation, read_image, voxel_sizes
+    from focusmap.images import orientation, voxel_sizes
 
     shapes, voxels, n_channels = [], [], 1
     for position in np.linspace(0, len(cohort) - 1, min(SAMPLE, len(cohort))).astype(int):
@@ -86,53 +86,9 @@ def image_summary_of(judged: "Audit", cohort: Cohort) -> ImageSummary | None:
     return summary if summary.dimensions == 2 else replace(look_at_sample(cohort), n_channels=summary.n_channels)
 
 
-SIDE, N_PATCHES = 32, 4
-FIRST = 32
-CHUNK = 32
+SHARE = 32
 MOST_SEARCHED = 2000
 POOL_SECONDS = 8.0
-MAX_LOOKED_AT = 512
-WINDOW = (0.5, 99.5)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one look at an image tells.
-
-    Parameters
-    ----------
-    digest
-        SHA-256 of shape and pixels; a colour image whose channels agree counts as grey.
-    thumbnail : (32, 32) uint8
-        Mean of each patch; 16-bit and decimal pixels are windowed first.
-    corners : (4, 4, 4) uint8
-        Greatest value of each patch of the eighths at the corners, in which marks and letters stand.
-    size
-        Rows and columns, or all sides of a volume.
-    mode
-        Pixel type and number of channels.
-    empty
-        True if 99 % of the pixels or more have one value.
-    reason
-        Why it cannot be read, or "".
-    notes
-        What was made of odd values in it.
-    metadata
-        What the file says beside the pixels.
-    marks
-        What is burnt into an image.
-    """
-
-    digest: str = ""
-    thumbnail: np.ndarray | None = None
-    corners: np.ndarray | None = None
-    size: tuple[int, ...] = ()
-    mode: str = ""
-    empty: bool = False
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    metadata: Metadata = field(default_factory=Metadata)
-    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,30 +119,6 @@ class Images:
     def readable(self) -> np.ndarray:
         """``(N,) bool``."""
         return np.array([not look.reason for look in self.looks], dtype=bool)
-
-
-def look_at(file: Path, is_searched: bool = False) -> Look:
-    """Return what one look at an image tells; an unreadable one says why. Marks are looked for where it is searched."""
-    try:
-        image = read_image(file)
-    except UnreadableImageError as error:
-        return Look(reason=str(error).removeprefix(f"{file}: "))
-    pixels = image.pixels
-    if pixels.shape[0] == 3 and (pixels == pixels[:1]).all():
-        pixels = pixels[:1]
-    plane = _grey(middle_slice(image))
-    low, high = _window(plane)
-    return Look(
-        digest=_digest(pixels),
-        thumbnail=_thumbnail(plane, low, high),
-        corners=_corners(plane, low, high),
-        size=pixels.shape[1:],
-        mode=f"{pixels.dtype}, {pixels.shape[0]} channel{'' if pixels.shape[0] == 1 else 's'}",
-        empty=low == high,
-        notes=image.notes,
-        metadata=metadata_of(file),
-        marks=marks_in(_in_bytes(plane, low, high)) if is_searched and len(image.source_shape) == 2 else (),
-    )
 
 
 def look_at_all(files: Sequence[Path], options: AuditOptions) -> Images:
@@ -270,68 +202,34 @@ def _several(groups: np.ndarray, names: np.ndarray, rows: np.ndarray) -> list[tu
 def _looks(files: Sequence[Path], options: AuditOptions) -> Iterator[Look]:
     # Of many images as many are searched for marks as take a few seconds.
     every = -(-len(files) // MOST_SEARCHED)
-    searched = [position % every == 0 for position in range(len(files))]
-    if options.cluster is not None:
-        yield from mapped(_look_at, zip(map(Path.absolute, files), searched, strict=True), CHUNK, options.cluster)
-        return
-    n_workers = options.workers or os.cpu_count() or 1
-    started = time.monotonic()
-    yield from map(look_at, files[:FIRST], searched)
-    rest, searched = files[FIRST:], searched[FIRST:]
-    if n_workers == 1 or (time.monotonic() - started) / FIRST * len(rest) < POOL_SECONDS:
-        yield from map(look_at, rest, searched)
-        return
-    # By spawn: a pool by fork can hang where a parent thread holds a lock.
-    with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(look_at, rest, searched, chunksize=CHUNK)
+    jobs = [(file.absolute(), position % every == 0) for position, file in enumerate(files)]
+    shares: deque[Share] = deque(jobs[start : start + SHARE] for start in range(0, len(jobs), SHARE))
+    kept = None if options.kept is None else options.kept.absolute()
+    if kept is not None:
+        with disk_errors(kept):
+            # Not for other users: there are patients of headers among what is kept.
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if options.cluster is None:
+        yield from _looks_here(shares, kept, options.workers or os.cpu_count() or 1)
+    else:
+        yield from chain.from_iterable(mapped(partial(_looked_through, kept=kept), shares, 1, options.cluster))
 
 
-def _look_at(job: tuple[Path, bool]) -> Look:
-    return look_at(*job)
+def _looks_here(shares: deque[Share], kept: Path | None, n_workers: int) -> Iterator[Look]:
+    """Yield the looks of all shares, one after the other until a share shows that processes would be worth starting."""
+    seconds = 0.0
+    while shares and (n_workers == 1 or seconds * len(shares) <= POOL_SECONDS):
+        started = time.monotonic()
+        yield from look_through(shares.popleft(), kept)
+        seconds = time.monotonic() - started
+    if shares:
+        # By spawn: a pool by fork can hang where a parent thread holds a lock.
+        with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
+            yield from chain.from_iterable(pool.map(partial(_looked_through, kept=kept), shares))
 
 
-def _digest(pixels: np.ndarray) -> str:
-    state = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
-    state.update(np.ascontiguousarray(pixels).data)
-    return state.hexdigest()
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """Return ``(rows, columns)``: channels averaged."""
-    if pixels.shape[0] == 1:
-        return np.asarray(pixels[0])
-    mean = pixels.mean(axis=0, dtype=np.float32)
-    return np.asarray(np.rint(mean).astype(np.uint8) if pixels.dtype == np.uint8 else mean)
-
-
-def _window(plane: np.ndarray) -> tuple[float, float]:
-    step = max(1, max(plane.shape) // MAX_LOOKED_AT)
-    low, high = np.percentile(plane[::step, ::step], WINDOW)
-    return float(low), float(high)
-
-
-def _in_bytes(plane: np.ndarray, low: float, high: float) -> np.ndarray:
-    if plane.dtype == np.uint8:
-        return plane
-    scaled = (plane.astype(np.float32) - low) * (255 / max(high - low, 1e-9))
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
-
-
-def _corners(plane: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return the greatest value of each of 4 x 4 patches of each corner, ``(4, 4, 4) uint8``."""
-    rows, columns = (max(side // 8 // N_PATCHES, 1) for side in plane.shape)
-    n, m = N_PATCHES * rows, N_PATCHES * columns
-    padded = plane if min(plane.shape[0] // n, plane.shape[1] // m) else np.pad(plane, ((0, n), (0, m)), mode="edge")
-    cut = (padded[:n, :m], padded[:n, -m:], padded[-n:, :m], padded[-n:, -m:])
-    patches = [corner.reshape(N_PATCHES, rows, N_PATCHES, columns).max(axis=(1, 3)) for corner in cut]
-    return _in_bytes(np.stack(patches), low, high)
-
-
-def _thumbnail(plane: np.ndarray, low: float, high: float) -> np.ndarray:
-    from PIL import Image as PilImage
-
-    plane = _in_bytes(plane, low, high)
-    return np.asarray(PilImage.fromarray(plane).resize((SIDE, SIDE), PilImage.Resampling.BOX))
+def _looked_through(share: Share, kept: Path | None) -> list[Look]:
+    return list(look_through(share, kept))
 
 
 def _format(file: Path) -> str:

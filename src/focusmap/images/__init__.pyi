@@ -61,6 +61,7 @@ from .regions import propose_regions as propose_regions
 from .store import SIDECAR as SIDECAR
 from .store import Store as Store
 from .store import StoreOptions as StoreOptions
+from .store import content_hash_of as content_hash_of
 from .store import open_store as open_store
 from .store import prepare_store as prepare_store
 from .volumes import SliceView as SliceView

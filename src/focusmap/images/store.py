@@ -273,19 +273,20 @@ def prepare_store(
 
 
 def _content_hashes(files: Sequence[Path], options: StoreOptions) -> list[str]:
-    """Return the SHA-256 of each file's content; empty where it cannot be read, which its reader will explain."""
+    """Return the hash of each file's content."""
     hashes: list[str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         there = [file.absolute() for file in files]
         cluster = options.cluster
-        hashed = pool.map(_content_hash, there) if cluster is None else mapped(_content_hash, there, SHARE, cluster)
+        hashed = pool.map(content_hash_of, there) if cluster is None else mapped(content_hash_of, there, SHARE, cluster)
         for content_hash in hashed:
             hashes.append(content_hash)
             options.progress("checking images", len(hashes), len(files))
     return hashes
 
 
-def _content_hash(file: Path) -> str:
+def content_hash_of(file: Path) -> str:
+    """Return the SHA-256 of a file's content; empty where it cannot be read, which its reader will explain."""
     try:
         with file.open("rb") as content:
             return file_digest(content, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """An audit made and written: ``audit.json``, the page, sheets of images, pairs, and crops of what is burnt in."""
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN_PAIRS, SHOWN_CROPS, AROUND = 8, 24, 0.05
 SHEET_PIXELS = 256
+LOOKS = ".looks"
 
 
 def audited(
@@ -30,7 +32,7 @@ def audited(
     """
     from focusmap.audit import Inspection, audit_against, audit_inspected
 
-    settings = _settings(options)
+    settings = _settings(options, out)
     shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
     inspection = Inspection(cohort, settings)
     result = audit_inspected(inspection, split).extended(shared, options.accept)
@@ -40,10 +42,11 @@ def audited(
     return result
 
 
-def _settings(options: RunOptions) -> "AuditOptions":
+def _settings(options: RunOptions, out: Path) -> "AuditOptions":
     from focusmap.audit import AuditOptions
 
-    return AuditOptions(options.accept, options.workers, options.recipe.seed, options.progress, options.cluster)
+    seed, kept = options.recipe.seed, out / LOOKS
+    return AuditOptions(options.accept, options.workers, seed, options.progress, options.cluster, kept)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class TrainingAudit:
     def _inspection(self) -> "Inspection":
         from focusmap.audit import Inspection
 
-        return Inspection(self.cohort, _settings(self.options))
+        return Inspection(self.cohort, _settings(self.options, self.out))
 
     def near_groups(self) -> tuple[tuple[str, ...], ...]:
         """Return the ids of images that are to stand in one part; none where the user wants none."""
@@ -76,8 +79,9 @@ class TrainingAudit:
 
 
 def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
-    """Write the audit of a cohort to the folder `out`; return the page."""
+    """Write the audit of a cohort to the folder `out`, which needs no looks any more; return the page."""
     write_json(out / "audit.json", audit.to_dict(), sealed=True)
+    shutil.rmtree(out / LOOKS, ignore_errors=True)
     sheets = {}
     for n, (label, image_ids) in enumerate(audit.sample_sheets.items()):
         path = out / "audit" / f"sheet{n}.png"

@@ -1,6 +1,5 @@
 """Predict a table of any length on a cluster: each share of it becomes a Parquet file of answers, as one machine's."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -38,10 +37,7 @@ def predict_table(folder: Path, request: PredictRequest, options: RunOptions = R
     table, out = one_table(request.inputs, request.out)
     refuse_more_than_images(folder, needs_of(load_run_model(folder, "cpu")))
     question = f"{made_from(place_of(folder))} {request.error}"
-    streamed = Streamed(
-        table, out, question, request.declaration, replace(options, engine="ray"),
-        resume=request.resume,
-    )  # fmt: skip
+    streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     return stream(folder, streamed, partial(_tool, folder.absolute(), out, request.error))
 
 
