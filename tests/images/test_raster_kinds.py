@@ -134,7 +134,7 @@ def tiff(tmp_path, plane, **options):
 SMALL = RAMP % 100
 DEPTHS = {
     "i1": ((RAMP % 256 - 128.0).astype("i1"), np.int16), "u1": (SMALL.astype("u1"), np.uint8),
-    "i2": ((RAMP - 2000.0).astype("i2"), np.float32), "u2": (RAMP * 16, np.uint16),
+    "i2": ((RAMP - 2000.0).astype("i2"), np.int16), "u2": (RAMP * 16, np.uint16),
     "i4": ((RAMP - 2000.0).astype("i4") * 1000, np.float32), "u4": (RAMP.astype("u4") * 1_000_000, np.float32),
     "i8": ((RAMP - 2000.0).astype("i8"), np.float32), "u8": (RAMP.astype("u8"), np.float32),
     "f2": ((RAMP / 4096).astype("f2"), np.float32), "f4": ((RAMP / 4096).astype("f4"), np.float32),
@@ -144,7 +144,8 @@ DEPTHS = {
 
 @pytest.mark.parametrize("options", [
     {}, {"tile": (32, 32)}, {"compression": "deflate"}, {"compression": "lzw", "predictor": True}, {"bigtiff": True},
-    {"byteorder": ">"}, {"rowsperstrip": 5},
+    {"byteorder": ">"}, {"rowsperstrip": 5}, {"byteorder": ">", "compression": "lzw"},
+    {"byteorder": ">", "compression": "deflate", "tile": (32, 32)}, {"byteorder": ">", "bigtiff": True},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize(("plane", "kind"), DEPTHS.values(), ids=DEPTHS)
 def test_every_depth_and_sign_keeps_its_values(tmp_path, plane, kind, options):
@@ -435,3 +436,40 @@ def test_a_palette_that_is_not_there_is_no_black_image(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableImageError, match="colours are in a palette and has none"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("subfile", [{"subfiletype": 1}, {"extratags": [(255, 3, 1, 2, True)]}, {"subfiletype": 4}])
+@pytest.mark.parametrize("plane", [GREY, RAMP.astype("f8"), COLOUR], ids=["8 bits", "f8", "colour"])
+def test_the_image_behind_a_reduced_copy_or_a_mask_is_read(tmp_path, subfile, plane):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(np.zeros((8, 9), bool if subfile == {"subfiletype": 4} else np.uint8), **subfile)
+        file.write(plane, photometric="rgb" if plane.ndim == 3 else "minisblack")
+    pixels = read_image(tmp_path / "x.tif").pixels
+    assert np.array_equal(pixels, np.moveaxis(np.atleast_3d(plane), -1, 0))
+
+
+def test_a_raw_image_of_a_camera_is_not_read_as_its_reduced_copy(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(np.zeros((8, 9), np.uint8), subfiletype=1, subifds=1)
+        file.write(RAMP)
+    with pytest.raises(UnreadableImageError, match=r"reduced copy, and its image lies in a subdirectory.*plain TIFF"):
+        read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("step", [1, 257])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_palettes_of_tiff_hold_8_bits_or_16(tmp_path, step, order):
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    pixels = tiff(tmp_path, GREY, photometric="palette", colormap=colours * step, byteorder=order)
+    assert np.array_equal(pixels, colours[:, GREY])
+
+
+def test_a_jpeg_is_turned_however_much_stands_before_its_exif(tmp_path):
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    content = encode(GREY, "JPEG", quality=95, exif=exif)
+    note = b"\xff\xfe\xff\xff" + b"a" * 65533
+    near = read_image(stored(tmp_path, content, "near.jpg"))
+    far = read_image(stored(tmp_path, content[:2] + note + note + content[2:], "far.jpg"))
+    assert near.shape == GREY.shape[::-1]
+    assert np.array_equal(far.pixels, near.pixels)

@@ -11,7 +11,7 @@ import numpy as np
 from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import AGAIN, check_bytes, check_parts, check_plane_size, read_content
 from focusmap.images.image import Image, Pixels, as_image, over_black
-from focusmap.images.jpeg import check_scans, decode_deep, decode_whole, frame_header, is_ended
+from focusmap.images.jpeg import check_scans, decode_deep, decode_whole, frame_header, is_ended, segments
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
@@ -68,7 +68,7 @@ def _pixels(image: "PillowImage.Image") -> Pixels:
 
 def orientation_of(content: bytes) -> int:
     """Return the EXIF orientation, 1 to 8; 1 is upright and what a file without a readable one means."""
-    if b"Exif\x00\x00" not in content[:65536] and not content.startswith(b"\x89PNG"):
+    if not content.startswith(b"\x89PNG") and not any(part.startswith(b"Exif\0") for _, part in segments(content)):
         return 1
     from PIL import Image as Pillow
 

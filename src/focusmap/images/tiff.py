@@ -6,10 +6,10 @@ Pillow decodes what it gets right. What it lacks or would cut to 8 bits goes thr
 import io
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -23,24 +23,32 @@ if TYPE_CHECKING:
 
 BIG_TIFF = (b"II+\x00", b"MM\x00+")
 # Tags of TIFF 6.0 and its supplements, and by which microscopes keep several planes behind one directory.
-SUBFILE, COMPRESSION, DESCRIPTION, EXTRA, FORMAT, TILE_WIDTH, TILE_LENGTH = 254, 259, 270, 338, 339, 322, 323
+SUBFILE, OLD_SUBFILE, COLUMNS, ROWS, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
+DESCRIPTION, ORIENTATION, N_SAMPLES, TILE_WIDTH, TILE_LENGTH, SUBDIRECTORIES = 270, 274, 277, 322, 323, 330
+EXTRA, FORMAT = 338, 339
 # As is, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard; tifffile has what else there is, as JPEG 2000 and WebP.
 OF_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 METAMORPH = 33629
-REDUCED, MASK = 1, 4
+REDUCED, MASK, OLD_REDUCED = 1, 4, 2
 NO_IMAGE = REDUCED | MASK
+MOST_VALUES = 4096
+# TIFF 6.0 section 2 and its supplements: how the values of a tag are stored.
+KINDS = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 STACKS = (33628, METAMORPH, 34361, 34412, 50838, 50839, 51123)
 HINTS = ("ImageJ=", "shape", "<OME", "SCANIMAGE", "MetaMorph")
 UNSIGNED, SIGNED, DECIMAL = 1, 2, 3
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
-MEANINGS = {3: "a palette", 4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIE Lab", 32803: "a colour filter array"}
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = MEANT = (0, 1, 2, 3)
+MEANINGS = {4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIE Lab", 32803: "a colour filter array"}
 ASSOCIATED, UNASSOCIATED = 1, 2
+
+Tags: TypeAlias = Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class TiffHeader:
-    """What the tags of a TIFF say of its first image."""
+    """What the first bytes of a TIFF, and the tags of its image, say."""
 
+    form: bytes
     rows: int
     columns: int
     bits: tuple[int, ...]
@@ -65,13 +73,16 @@ class TiffHeader:
             self.extra and (self.extra, self.bits[0], self.n_samples) != ((UNASSOCIATED,), 8, 4)
         ):
             return False
-        if self.compression not in OF_PILLOW:
+        if self.compression not in OF_PILLOW or self.photometric == PALETTE or self.form == BIG_TIFF[1]:
+            return False
+        if self.form[:1] == b"M" and self.compression != 1 and self.bits[0] > 8 and self.kind != UNSIGNED:
+            # libtiff has turned the bytes already, and Pillow turns them again.
             return False
         if self.kind == UNSIGNED and self.bits[0] <= 8:
             return self.n_samples <= 4
         if self.n_samples > 1 or self.photometric != BLACK_IS_ZERO:
             return False
-        return (self.kind, self.bits[0]) in ((UNSIGNED, 16), (SIGNED, 16), (SIGNED, 32), (DECIMAL, 32))
+        return (self.kind, self.bits[0]) in ((UNSIGNED, 16), (SIGNED, 32), (DECIMAL, 32))
 
 
 def read_tiff(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001  (as every reader)
@@ -86,57 +97,77 @@ def read_tiff(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG001
         If it holds several images or is cut off; if its samples are nothing that is read, with their depth and number.
     """
     content = read_content(path)
-    header = _header(content)
-    n_images = _n_directories(content)
-    if n_images == 1 and header.may_be_stack:
-        n_images = _n_planes(content)
+    directories = dict(_directories(content))
+    images = [place for place, tags in directories.items() if not _kind_of_image(tags) & NO_IMAGE]
+    place = next(iter(images or directories), 0)
+    tags = directories.get(place, {})
+    if not images and SUBDIRECTORIES in tags:
+        raise UnreadableImageError(
+            "begins with a reduced copy, and its image lies in a subdirectory, as cameras keep raw images. Export it "
+            "as a plain TIFF"
+        )
+    content = _beginning_at(place, content)
+    header = _header(tags, content)
+    n_images = _n_planes(content) if len(images) <= 1 and header.may_be_stack else len(images)
     if n_images > 1:
         raise UnreadableImageError(f"holds {n_images} images; one was expected. Save each as a file of its own")
     plane = decode_with_pillow(content, first=True) if header.suits_pillow else _decode_with_tifffile(content, header)
     return as_image(plane, path)
 
 
-def _header(content: bytes) -> TiffHeader:
-    from PIL import TiffImagePlugin as Tiff
+def _beginning_at(place: int, content: bytes) -> bytes:
+    """Return the file with another directory as its first one: before the image may lie a reduced copy or a mask."""
+    order, place_of, at = _form(content)
+    first = struct.pack(order + place_of, place)
+    return content if content[at : at + len(first)] == first else content[:at] + first + content[at + len(first) :]
 
-    tags = Tiff.ImageFileDirectory_v2(content[: 16 if content[:4] in BIG_TIFF else 8])
-    file = io.BytesIO(content)
-    file.seek(tags.next)
-    tags.load(file)
-    rows, columns = int(tags.get(Tiff.IMAGELENGTH, 0)), int(tags.get(Tiff.IMAGEWIDTH, 0))
+
+def _form(content: bytes) -> tuple[str, str, int]:
+    """Return byte order, how places in the file are written, and where that of the first directory stands."""
+    order = "<" if content[:1] == b"I" else ">"
+    return (order, "Q", 8) if content[:4] in BIG_TIFF else (order, "I", 4)
+
+
+def _header(tags: Tags, content: bytes) -> TiffHeader:
+    """Return what the tags of a directory say; `UnreadableImageError` if they claim too much, or nothing."""
+    rows, columns = _first(tags, ROWS, 0), _first(tags, COLUMNS, 0)
     check_plane_size(rows, columns)
-    n_samples = int(tags.get(Tiff.SAMPLESPERPIXEL, 1))
+    n_samples, bits = _first(tags, N_SAMPLES, 1), tags.get(BITS) or (1,)
     check_parts(n_samples, "channels")
-    bits = tuple(int(one) for one in tags.get(Tiff.BITSPERSAMPLE, (1,))) or (1,)
-    sides = [max(int(tags.get(tag, side)), side) for tag, side in ((TILE_LENGTH, rows), (TILE_WIDTH, columns))]
+    sides = [max(_first(tags, tag, side), side) for tag, side in ((TILE_LENGTH, rows), (TILE_WIDTH, columns))]
     check_bytes(math.prod(sides) * n_samples * max(bits) // 8, len(content))
-    kinds = tuple(tags.get(FORMAT, (UNSIGNED,))) or (UNSIGNED,)
-    described = str(tags.get(DESCRIPTION, ""))[:4096]
+    kind = _first(tags, FORMAT, UNSIGNED)
+    described = bytes(tags.get(DESCRIPTION, ())).decode("latin1")
     return TiffHeader(
+        form=content[:4],
         rows=rows,
         columns=columns,
         bits=bits,
         # 4 is "undefined", which is read as whole numbers.
-        kind=UNSIGNED if kinds[0] == 4 else int(kinds[0]),
-        photometric=int(tags.get(Tiff.PHOTOMETRIC_INTERPRETATION, BLACK_IS_ZERO)),
-        extra=tuple(int(one) for one in tags.get(EXTRA, ())),
+        kind=UNSIGNED if kind == 4 else kind,
+        photometric=_first(tags, PHOTOMETRIC, BLACK_IS_ZERO),
+        extra=tags.get(EXTRA, ()),
         n_samples=n_samples,
-        compression=int(tags.get(COMPRESSION, 1)),
-        orientation=int(tags.get(0x0112, 1)),
+        compression=_first(tags, COMPRESSION, 1),
+        orientation=_first(tags, ORIENTATION, 1),
         may_be_stack=any(hint in described for hint in HINTS) or any(tag in tags for tag in STACKS),
     )
 
 
-def _n_directories(content: bytes) -> int:
-    """Return how many images the chain of directories has; reduced copies and masks of the first are none."""
-    return sum(1 for number, subfile in enumerate(_subfiles(content)) if number == 0 or not subfile & NO_IMAGE)
+def _kind_of_image(tags: Tags) -> int:
+    """Return the bits of NewSubfileType, or what the older tag says in its own numbers."""
+    return _first(tags, SUBFILE, REDUCED if tags.get(OLD_SUBFILE) == (OLD_REDUCED,) else 0)
 
 
-def _subfiles(content: bytes) -> Iterator[int]:
-    """Yield what kind of image each directory holds; `UnreadableImageError` if there are more than are counted."""
-    order, is_big = "<" if content[:1] == b"I" else ">", content[:4] in BIG_TIFF
-    place_of, count_of, entry = ("Q", "Q", 20) if is_big else ("I", "H", 12)
-    place = struct.unpack_from(order + place_of, content, 8 if is_big else 4)[0]
+def _first(tags: Tags, code: int, default: int) -> int:
+    return (tags.get(code) or (default,))[0]
+
+
+def _directories(content: bytes) -> Iterator[tuple[int, Tags]]:
+    """Yield place and tags of each directory; `UnreadableImageError` if there are more than are counted."""
+    order, place_of, at = _form(content)
+    count_of, entry = ("Q", 20) if place_of == "Q" else ("H", 12)
+    place = struct.unpack_from(order + place_of, content, at)[0]
     seen: set[int] = set()
     while place and place not in seen and place + 8 <= len(content):
         seen.add(place)
@@ -144,16 +175,26 @@ def _subfiles(content: bytes) -> Iterator[int]:
         n_entries = struct.unpack_from(order + count_of, content, place)[0]
         first = place + struct.calcsize(order + count_of)
         last = first + n_entries * entry
-        subfile = 0
-        for start in range(first, min(first + 4 * entry, last, len(content) - entry + 1), entry):
-            tag, kind = struct.unpack_from(f"{order}HH", content, start)
-            if tag == SUBFILE:
-                value = start + (12 if is_big else 8)
-                subfile = struct.unpack_from(order + ("H" if kind == 3 else "I"), content, value)[0]
-        yield subfile
+        starts = range(first, min(last, len(content) - entry + 1), entry)
+        yield place, dict(_tag(content, start, order, place_of) for start in starts)
         if last + struct.calcsize(place_of) > len(content):
             return
         place = struct.unpack_from(order + place_of, content, last)[0]
+
+
+def _tag(content: bytes, start: int, order: str, place_of: str) -> tuple[int, tuple[int, ...]]:
+    """Return the number of a tag and its first values, whole numbers or letters; none where they are no such."""
+    code, kind, n_values = struct.unpack_from(f"{order}HH{place_of}", content, start)
+    letter = KINDS.get(kind, "")
+    place = start + 4 + struct.calcsize(place_of)
+    if not letter or not n_values:
+        return code, ()
+    if n_values * struct.calcsize(letter) > struct.calcsize(place_of):
+        place = struct.unpack_from(order + place_of, content, place)[0]
+    n_read = min(n_values, MOST_VALUES)
+    if place + n_read * struct.calcsize(letter) > len(content):
+        return code, ()
+    return code, struct.unpack_from(f"{order}{n_read}{letter.replace('s', 'B')}", content, place)
 
 
 def _n_planes(content: bytes) -> int:
@@ -164,8 +205,8 @@ def _n_planes(content: bytes) -> int:
         metamorph = file.pages.first.tags.get(METAMORPH)
         n_planes = sum(
             math.prod(size for size, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
-            for number, series in enumerate(file.series)
-            if number == 0 or not series.keyframe.subfiletype & NO_IMAGE
+            for series in file.series
+            if not series.keyframe.subfiletype & NO_IMAGE
         )
     # The tag has a value for each plane.
     return max(n_planes, 1 if metamorph is None else int(metamorph.count))
@@ -182,21 +223,33 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
         _check_segments(page, len(content))
         # TIFF 6.0 section 18: tags say in which order channels lie, and tifffile gives them as they lie.
         samples = page.asarray()
-        is_apart = header.n_samples > 1 and page.planarconfig == 2
+        is_apart, palette = header.n_samples > 1 and page.planarconfig == 2, page.colormap
     samples = np.moveaxis(samples, 0, -1) if is_apart else samples
     if samples.shape[:2] != (header.rows, header.columns):
         raise UnreadableImageError(f"says {header.rows} x {header.columns} pixels and holds {samples.shape}")
     colours = samples[..., :n_colours] if samples.ndim == 3 else samples[..., np.newaxis]
     if header.photometric == WHITE_IS_ZERO:
         colours = _counted_down(colours, header)
+    elif header.photometric == PALETTE:
+        colours = _looked_up(colours[..., 0], palette)
     if header.n_samples > n_colours and header.extra[:1] == (UNASSOCIATED,):
         colours = over_black(cast(Pixels, np.concatenate([colours, samples[..., n_colours:]], axis=-1)))
-    return _narrow(turned(colours[..., 0] if n_colours == 1 else colours, header.orientation))
+    return _narrow(turned(colours[..., 0] if colours.shape[-1] == 1 else colours, header.orientation))
+
+
+def _looked_up(
+    places: np.typing.NDArray[np.generic], palette: np.typing.NDArray[np.uint16] | None
+) -> np.typing.NDArray[np.uint8]:
+    """Return the colours of a palette in 8 bits, ``(rows, columns, 3)``; old writers put no more into its 16."""
+    if palette is None or places.dtype.kind != "u" or int(places.max(initial=0)) >= palette.shape[1]:
+        raise UnreadableImageError(f"says that its colours are in a palette and has none for some. {AGAIN}")
+    eight = palette if palette.max(initial=0) < 2**8 else palette // 2**8
+    return np.moveaxis(eight.astype(np.uint8)[:, places], 0, -1)
 
 
 def _refuse_odd_samples(header: TiffHeader, n_colours: int) -> None:
     """Raise `UnreadableImageError` where samples are neither grey nor RGB, with one more or none, all of one type."""
-    is_colour = header.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+    is_colour = header.photometric in MEANT
     is_number = header.kind in (UNSIGNED, SIGNED, DECIMAL)
     if not is_colour or not is_number or header.n_samples - n_colours not in (0, 1) or len(set(header.bits)) > 1:
         meaning = MEANINGS.get(header.photometric, f"photometric interpretation {header.photometric}")
