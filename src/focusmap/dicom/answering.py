@@ -68,20 +68,22 @@ class Answering:
             If the image cannot be read.
         """
         author = Author(str(self.model.card.architecture.get("model")), self.codes)
-        said = self._said(sources)
-        made: list[Dataset] = [objects.report(sources, said, author)] if "sr" in self.kinds else []
+        answer = self._answer(sources)
+        made: list[Dataset] = [objects.report(sources, answer, author)] if "sr" in self.kinds else []
         missing: dict[str, str] = {}
         if {"map", "sc"} & set(self.kinds):
             made += self._maps(sources, author, missing)
         if "seg" in self.kinds:
             made += self._masks(sources, author, missing)
-        return Answered(sources, said, made, missing)
+        return Answered(sources, answer, made, missing)
 
-    def _said(self, sources: Sources) -> Mapping[str, Json]:
-        given = self.model.predict(sources.image)
-        if not len(given):
-            raise InputError(given.failures[0].reason if given.failures else f"{sources.name}: cannot be read.")
-        return answer_of(given, 0, {})
+    def _answer(self, sources: Sources) -> Mapping[str, Json]:
+        predictions = self.model.predict(sources.image)
+        if not len(predictions):
+            raise InputError(
+                predictions.failures[0].reason if predictions.failures else f"{sources.name}: cannot be read."
+            )
+        return answer_of(predictions, 0, {})
 
     def _maps(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
         """Return maps and overlays of the labels that may be shown: colours that say nothing would say something."""
@@ -92,16 +94,18 @@ class Answering:
             missing["map"] = "the model has no heat maps"
             return []
         unit, made = heatmaps.unit_of(view.check(None)).words, []
-        found = self.model.explain(sources.image).maps
-        shown = [one for one in found if not one.why]
-        if not shown:
-            missing |= dict.fromkeys(sorted({"map", "sc"} & set(self.kinds)), _withheld([one.why for one in found]))
-        for one in shown:
+        maps = self.model.explain(sources.image).maps
+        allowed = [heat_map for heat_map in maps if not heat_map.why]
+        if not allowed:
+            missing |= dict.fromkeys(
+                sorted({"map", "sc"} & set(self.kinds)), _withheld([heat_map.why for heat_map in maps])
+            )
+        for heat_map in allowed:
             if "map" in self.kinds:
-                made.append(objects.parametric_map(sources, one.values, one.label, unit, author))
-            if "sc" in self.kinds and one.overlay:
-                pixels = np.asarray(Image.open(io.BytesIO(one.overlay)).convert("RGB"))
-                made.append(objects.secondary_capture(sources, pixels, one.label, author))
+                made.append(objects.parametric_map(sources, heat_map.values, heat_map.label, unit, author))
+            if "sc" in self.kinds and heat_map.overlay:
+                pixels = np.asarray(Image.open(io.BytesIO(heat_map.overlay)).convert("RGB"))
+                made.append(objects.secondary_capture(sources, pixels, heat_map.label, author))
         return made
 
     def _masks(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
@@ -143,16 +147,16 @@ def write_objects(answering: Answering, places: Sequence[Path], out: Path) -> li
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: is not empty. Choose another --out.")
-    found = []
+    answers = []
     with TemporaryDirectory(prefix="focusmap-dicom-") as folder:
         for sources in sources_of(places, Path(folder), volumes=answering.takes_volumes):
             answered = answering.answer(sources)
-            for one in answered.objects:
-                file = out / str(one.StudyInstanceUID) / f"{one.Modality}-{one.SOPInstanceUID}.dcm"
+            for made in answered.objects:
+                file = out / str(made.StudyInstanceUID) / f"{made.Modality}-{made.SOPInstanceUID}.dcm"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                one.save_as(file, enforce_file_format=True)
-            found.append(answered)
-    return found
+                made.save_as(file, enforce_file_format=True)
+            answers.append(answered)
+    return answers
 
 
 def read_codes(path: Path | None) -> Codes:
@@ -165,11 +169,11 @@ def read_codes(path: Path | None) -> Codes:
     """
     if path is None:
         return {}
-    found: dict[str, tuple[str, str, str]] = {}
+    codes: dict[str, tuple[str, str, str]] = {}
     for label, code in read_json(path).items():
         if not (isinstance(code, list) and len(code) == 3 and all(isinstance(part, str) for part in code)):
             raise InputError(
                 f'{path}: {label}: a code of three texts was expected, such as ["27925004", "SCT", "Nodule"].'
             )
-        found[label] = (str(code[0]), str(code[1]), str(code[2]))
-    return found
+        codes[label] = (str(code[0]), str(code[1]), str(code[2]))
+    return codes

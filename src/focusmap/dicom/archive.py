@@ -51,15 +51,15 @@ class Archive:
     def query(self, filters: Mapping[str, str]) -> list[dict[str, str]]:
         """Return the studies that fit, each with `SHOWN`; values may hold ``*`` and ranges of dates (QIDO-RS)."""
         with self._asking("be searched"):
-            found = self._client().search_for_studies(search_filters=dict(filters), fields=list(SHOWN))
-        return [{name: _cell(study, name) for name in SHOWN} for study in found]
+            studies = self._client().search_for_studies(search_filters=dict(filters), fields=list(SHOWN))
+        return [{name: _cell(study, name) for name in SHOWN} for study in studies]
 
     def instances(self, study: str) -> list[tuple[str, str]]:
         """Return the series and the UID of every object of a study (QIDO-RS)."""
         names = ("SeriesInstanceUID", "SOPInstanceUID")
         with self._asking("list the objects of a study"):
-            found = self._client().search_for_instances(study, fields=list(names))
-        return [(_cell(one, names[0]), _cell(one, names[1])) for one in found]
+            instances = self._client().search_for_instances(study, fields=list(names))
+        return [(_cell(instance, names[0]), _cell(instance, names[1])) for instance in instances]
 
     def instance(self, study: str, series: str, uid: str) -> "Dataset":
         """Return one object (WADO-RS); `ArchiveError` if the archive does not answer or has it no more."""
@@ -75,12 +75,12 @@ class Archive:
             If the archive does not answer or has no such study.
         """
         with self._asking(f"give the study {study}"):
-            found = self._client().retrieve_study(study)
-        if not found:
+            datasets = self._client().retrieve_study(study)
+        if not datasets:
             raise ArchiveError(f"{self.url}: has no study {study}.")
         folder.mkdir(parents=True, exist_ok=True)
         files = []
-        for dataset in found:
+        for dataset in datasets:
             files.append(folder / f"{dataset.SOPInstanceUID}.dcm")
             dataset.save_as(files[-1], enforce_file_format=True)
         return files
@@ -106,8 +106,8 @@ class Archive:
     def _is_there(self, dataset: "Dataset") -> bool:
         where = [str(dataset.get(name)) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
         with self._asking("give an object back"):
-            found = _or_none(lambda: self._client().retrieve_instance(*where))
-        return found is not None and all(_same(found.get(name), dataset.get(name)) for name in CONTENT)
+            stored = _or_none(lambda: self._client().retrieve_instance(*where))
+        return stored is not None and all(_same(stored.get(name), dataset.get(name)) for name in CONTENT)
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -137,11 +137,11 @@ def _or_none(ask: Callable[[], Found]) -> Found | None:
         raise
 
 
-def _same(found: object, sent: object) -> bool:
+def _same(stored: object, sent: object) -> bool:
     if isinstance(sent, bytes):
         # A value has an even number of bytes where it is stored.
-        return isinstance(found, bytes) and found.rstrip(b"\0") == sent.rstrip(b"\0")
-    return sent is None or (found is not None and len(found) == len(sent))  # type: ignore[arg-type]
+        return isinstance(stored, bytes) and stored.rstrip(b"\0") == sent.rstrip(b"\0")
+    return sent is None or (stored is not None and len(stored) == len(sent))  # type: ignore[arg-type]
 
 
 def _cell(study: Mapping[str, Mapping[str, Sequence[object]]], name: str) -> str:

@@ -110,11 +110,7 @@ def deidentify(places: Sequence[Path], out: Path) -> Deidentified:
     secret, names, failures, flagged = Secret(secrets.token_hex(32)), dict[str, str](), [], 0
     for file in files:
         try:
-            dataset = parse(file)
-            if "PixelData" not in dataset:
-                raise InputError("is no image; reports, masks and presentations are not written")
-            old = str(dataset.get("PatientID") or "")
-            new = without_names(dataset, secret)
+            old, new = _renamed(file, secret)
         # pydicom fails on damaged headers in each of its own ways; what it says may quote the patient.
         except Exception as error:
             failures.append((file.name, str(error) if isinstance(error, FocusmapError) else "cannot be parsed"))
@@ -128,6 +124,14 @@ def deidentify(places: Sequence[Path], out: Path) -> Deidentified:
     write_text(key, json.dumps({"secret": secret.text, "patients": names}, indent=1, ensure_ascii=False))
     key.chmod(0o600)
     return Deidentified(len(files) - len(failures), len(names), flagged, key, tuple(failures))
+
+
+def _renamed(file: Path, secret: Secret) -> tuple[str, "Dataset"]:
+    """Return the PatientID of an image, and its data set without names; `InputError` if it is no image."""
+    dataset = parse(file)
+    if "PixelData" not in dataset:
+        raise InputError("is no image; reports, masks and presentations are not written")
+    return str(dataset.get("PatientID") or ""), without_names(dataset, secret)
 
 
 def without_names(dataset: "Dataset", secret: Secret) -> "Dataset":
@@ -154,9 +158,9 @@ def without_names(dataset: "Dataset", secret: Secret) -> "Dataset":
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = new.SOPClassUID, new.SOPInstanceUID
-    found = completed(new)
-    found.file_meta = meta
-    return found
+    copy = completed(new)
+    copy.file_meta = meta
+    return copy
 
 
 def _code(value: str, meaning: str) -> "Dataset":
@@ -205,9 +209,9 @@ def _moved(text: str, days: timedelta) -> str:
 
 def _may_be_written_on(dataset: "Dataset") -> bool:
     """Return whether a file says, or suggests, that text is burnt into its pixels."""
-    said = str(dataset.get("BurnedInAnnotation") or "").upper()
+    burnt_in = str(dataset.get("BurnedInAnnotation") or "").upper()
     kinds = {str(part).upper() for part in cast(Sequence[str], dataset.get("ImageType") or ())}
     secondary = str(dataset.get("SOPClassUID") or "").startswith("1.2.840.10008.5.1.4.1.1.7")
-    return said == "YES" or (
-        said != "NO" and (dataset.get("Modality") in WRITTEN_ON or secondary or "SECONDARY" in kinds)
+    return burnt_in == "YES" or (
+        burnt_in != "NO" and (dataset.get("Modality") in WRITTEN_ON or secondary or "SECONDARY" in kinds)
     )

@@ -39,11 +39,11 @@ def _write(request: DicomRequest) -> Iterator[str]:
 
     model, out = _named(request.model, "--model RUN"), _named(request.out, "--out DIR")
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
-    found = write_objects(answering, _inputs(request), out)
-    n_objects = sum(len(one.objects) for one in found)
-    yield f"objects: {out} ({n_objects} of {len(found)} images)"
-    for name in dict.fromkeys(name for one in found for name in one.missing):
-        reasons = [one.missing[name] for one in found if name in one.missing]
+    answers = write_objects(answering, _inputs(request), out)
+    n_objects = sum(len(answer.objects) for answer in answers)
+    yield f"objects: {out} ({n_objects} of {len(answers)} images)"
+    for name in dict.fromkeys(name for answer in answers for name in answer.missing):
+        reasons = [answer.missing[name] for answer in answers if name in answer.missing]
         yield f"  no {name} of {len(reasons)} images: {reasons[0]}"
 
 
@@ -58,9 +58,9 @@ def _deidentify(request: DicomRequest) -> Iterator[str]:
 
 
 def _query(request: DicomRequest) -> Iterator[str]:
-    found = Archive(_text(request.server, "--server URL")).query(_filters(request))
+    studies = Archive(_text(request.server, "--server URL")).query(_filters(request))
     yield "\t".join(SHOWN)
-    for study in found:
+    for study in studies:
         yield "\t".join(study.values())
 
 
@@ -92,15 +92,15 @@ def _watch(request: DicomRequest) -> Iterator[str]:
     model, archive = _named(request.model, "--model RUN"), Archive(_text(request.send_to, "--send-to URL"))
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
     jobs = Jobs(request.queue or model / "queue", request.quiet)
-    said: queue.Queue[str] = queue.Queue()
+    messages: queue.Queue[str] = queue.Queue()
     lookout = None
     if request.server:
-        lookout = Lookout(jobs, Archive(request.server), _filters(request), request.every, said.put)
+        lookout = Lookout(jobs, Archive(request.server), _filters(request), request.every, messages.put)
     server = listen(jobs, (request.host, request.listen), request.callers)
     yield f"listening: {request.host}:{request.listen}, AE title {TITLE}"
     for job in jobs.parked():
         yield f"job {job.number}: parked: {job.reason}"
-    station = Station(jobs, maker(answering), archive, said.put)
+    station = Station(jobs, maker(answering), archive, messages.put)
     if request.server:
         yield f"looking: {request.server}, every {request.every:g} s"
     try:
@@ -108,8 +108,8 @@ def _watch(request: DicomRequest) -> Iterator[str]:
             if lookout is not None:
                 lookout.step()
             station.step()
-            while not said.empty():
-                yield said.get()
+            while not messages.empty():
+                yield messages.get()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     finally:
         server.shutdown()

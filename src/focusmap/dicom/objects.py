@@ -126,15 +126,15 @@ def report(sources: Sources, answer: Mapping[str, Json], author: Author) -> "Dat
 def _group(target: Mapping[str, Json], sources: Sources, author: Author) -> Any:
     from highdicom import sr
 
-    name, said = text(target.get("name")), text(target.get("answer"))
-    classes = [branch(one) for one in items(target.get("classes"))]
+    name, answer = text(target.get("name")), text(target.get("answer"))
+    classes = [branch(entry) for entry in items(target.get("classes"))]
     finding = author.code(name)
-    answered = _code(*SAID[said]) if said in SAID else author.code(said)
+    answered = _code(*SAID[answer]) if answer in SAID else author.code(answer)
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(_uid(), name[:64]),
         finding_type=finding,
         algorithm_id=sr.AlgorithmIdentification(f"{MAKER} {author.model}"[:64], software()),
-        source_images=[sr.SourceImageForMeasurementGroup.from_source_image(one) for one in sources.datasets],
+        source_images=[sr.SourceImageForMeasurementGroup.from_source_image(source) for source in sources.datasets],
         measurements=_measurements(target, classes) or None,
         qualitative_evaluations=[
             sr.QualitativeEvaluation(_code("answer", SCHEME, "Answer of the model"), answered),
@@ -147,19 +147,21 @@ def _measurements(target: Mapping[str, Json], classes: Sequence[Mapping[str, Jso
     from pydicom.sr.codedict import codes
 
     is_value = target.get("kind") == "continuous"
-    found = []
-    for one in classes:
-        value, label = number(one.get("probability")), text(one.get("name"))
+    measurements = []
+    for each in classes:
+        value, label = number(each.get("probability")), text(each.get("name"))
         if value is None:
             continue
         kind = ("value", SCHEME, "Value") if is_value else ("probability", SCHEME, "Calibrated probability")
         several = len(classes) > 1
         coded = _code(_value(f"p={label}"), SCHEME, f"Probability of {label}"[:64]) if several else _code(*kind)
-        found.append(sr.Measurement(coded, value, codes.UCUM.NoUnits))
+        measurements.append(sr.Measurement(coded, value, codes.UCUM.NoUnits))
     cut = number(target.get("threshold"))
     if cut is not None:
-        found.append(sr.Measurement(_code("operating-point", SCHEME, "Operating point"), cut, codes.UCUM.NoUnits))
-    return found
+        measurements.append(
+            sr.Measurement(_code("operating-point", SCHEME, "Operating point"), cut, codes.UCUM.NoUnits)
+        )
+    return measurements
 
 
 def segmentation(sources: Sources, masks: Mapping[str, np.ndarray], author: Author) -> "Dataset":
@@ -216,7 +218,7 @@ def parametric_map(sources: Sources, values: np.ndarray, label: str, unit: str, 
         label[:16], unit[:64], codes.UCUM.NoUnits, (low, max(high, low + 1e-6)), slope=1, intercept=0,
         quantity_definition=_code(_value(unit.partition(" ")[0]), SCHEME, unit[:64]),
     )  # fmt: skip
-    placed = list(sources.datasets) if sources.is_placed else [_placed(one) for one in sources.datasets]
+    placed = list(sources.datasets) if sources.is_placed else [_placed(dataset) for dataset in sources.datasets]
     with _quiet():
         made = ParametricMap(
             placed, planes, _uid(), SERIES["MAP"], _uid(), 1, contains_recognizable_visual_features=False,
@@ -234,11 +236,11 @@ def _label(name: str) -> str:
 
 
 def _placed(dataset: "Dataset") -> "Dataset":
-    found = copy.deepcopy(dataset)
+    placed = copy.deepcopy(dataset)
     spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing") or [1, 1]
-    found.FrameOfReferenceUID, found.ImagePositionPatient = _uid(), [0, 0, 0]
-    found.ImageOrientationPatient, found.PixelSpacing, found.SliceThickness = [1, 0, 0, 0, 1, 0], spacing, 1
-    return found
+    placed.FrameOfReferenceUID, placed.ImagePositionPatient = _uid(), [0, 0, 0]
+    placed.ImageOrientationPatient, placed.PixelSpacing, placed.SliceThickness = [1, 0, 0, 0, 1, 0], spacing, 1
+    return placed
 
 
 def secondary_capture(sources: Sources, pixels: np.ndarray, title: str, author: Author) -> "Dataset":

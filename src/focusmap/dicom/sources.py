@@ -47,7 +47,7 @@ class Sources:
     @property
     def is_placed(self) -> bool:
         """Whether it lies in a frame of reference of the patient."""
-        return all("FrameOfReferenceUID" in one and "ImagePositionPatient" in one for one in self.datasets)
+        return all("FrameOfReferenceUID" in dataset and "ImagePositionPatient" in dataset for dataset in self.datasets)
 
     def planes(self, values: np.ndarray) -> np.ndarray:
         """Return ``(n, rows, columns)`` in the order of the data sets, of an array in the grid of the image.
@@ -67,9 +67,9 @@ def sources_of(places: Sequence[Path], folder: Path, *, volumes: bool) -> Iterat
     """
     n_found = 0
     for place in places:
-        for one in _volumes(place, folder) if volumes else _images(place):
+        for sources in _volumes(place, folder) if volumes else _images(place):
             n_found += 1
-            yield one
+            yield sources
     if not n_found:
         raise InputError(f"{', '.join(map(str, places))}: {IMAGES_ONLY}.")
 
@@ -88,7 +88,11 @@ def _volumes(place: Path, folder: Path) -> Iterator[Sources]:
         if not isinstance(packed, PackedVolume):
             raise UnreadableImageError(f"{place}: {packed}")
         files = dicom_files(place) if place.is_dir() else [place]
-        headers = [one for one in map(header, files) if str(one.get("SeriesInstanceUID", "")) == packed.cells["series"]]
+        headers = [
+            dataset
+            for dataset in map(header, files)
+            if str(dataset.get("SeriesInstanceUID", "")) == packed.cells["series"]
+        ]
         image = folder / f"volume-{k:03d}.nii.gz"
         write_nifti(image, packed.voxels, packed.affine)
         ordered = sorted(headers, key=_height)
@@ -125,12 +129,12 @@ def header(path: Path) -> "FileDataset":
 
 def completed(dataset: "Dataset") -> "Dataset":
     """Return a data set with what the objects made of it must have of patient and study: empty where it is not said."""
-    found = copy.deepcopy(dataset)
+    complete = copy.deepcopy(dataset)
     for name in (*OF_PATIENT, *OF_STUDY):
-        if name not in found:
-            setattr(found, name, "")
-    if "PatientAge" in found and not AGE.fullmatch(str(found.PatientAge)):
-        del found.PatientAge
-    if "DeidentificationMethod" in found and not found.DeidentificationMethod:
-        found.DeidentificationMethod = "not said"
-    return found
+        if name not in complete:
+            setattr(complete, name, "")
+    if "PatientAge" in complete and not AGE.fullmatch(str(complete.PatientAge)):
+        del complete.PatientAge
+    if "DeidentificationMethod" in complete and not complete.DeidentificationMethod:
+        complete.DeidentificationMethod = "not said"
+    return complete

@@ -96,9 +96,9 @@ class Station:
         return len(files)
 
     def _tell(self, job: Job, reason: str, *, again: bool) -> None:
-        told = re.sub(r"[0-9.]{20,}|\S*/\S*\.(?:dcm|nii\.gz)", "…", reason)
-        is_parked = self.jobs.fail(job, told, again=again)
-        self.say(f"job {job.number}: {'parked' if is_parked else 'will be tried again'}: {told}")
+        plain = re.sub(r"[0-9.]{20,}|\S*/\S*\.(?:dcm|nii\.gz)", "…", reason)
+        is_parked = self.jobs.fail(job, plain, again=again)
+        self.say(f"job {job.number}: {'parked' if is_parked else 'will be tried again'}: {plain}")
 
 
 class Shelves(Protocol):
@@ -138,7 +138,7 @@ class Lookout:
     not_before: float = 0.0
     failures: int = 0
     # No images, or made here: they are looked at once.
-    others: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
 
     def step(self) -> int:
         """Look, if it is time to; return how many images arrived."""
@@ -156,22 +156,22 @@ class Lookout:
         """Take every image that has not arrived; return how many there were."""
         today = date.today()
         recent = {"StudyDate": f"{today - timedelta(days=1):%Y%m%d}-{today:%Y%m%d}"}
-        studies = [one["StudyInstanceUID"] for one in self.archive.query({**recent, **self.filters})]
+        studies = [study["StudyInstanceUID"] for study in self.archive.query({**recent, **self.filters})]
         return sum(
             self._take(study, series, uid)
             for study in studies
             for series, uid in self.archive.instances(study)
-            if UID.fullmatch(uid) and UID.fullmatch(study) and uid not in self.others and not self.jobs.knows(uid)
+            if UID.fullmatch(uid) and UID.fullmatch(study) and uid not in self.left and not self.jobs.knows(uid)
         )
 
     def _take(self, study: str, series: str, uid: str) -> bool:
         if shutil.disk_usage(self.jobs.folder).free < LEAST_FREE_BYTES:
             raise ArchiveError("the disk is full; images are left where they are.")
-        found, content = self.archive.instance(study, series, uid), BytesIO()
-        if "Rows" not in found or found.get("Manufacturer") == MAKER or found.get("Modality") in NO_IMAGES:
-            self.others.add(uid)
+        dataset, content = self.archive.instance(study, series, uid), BytesIO()
+        if "Rows" not in dataset or dataset.get("Manufacturer") == MAKER or dataset.get("Modality") in NO_IMAGES:
+            self.left.add(uid)
             return False
-        found.save_as(content, enforce_file_format=True)
+        dataset.save_as(content, enforce_file_format=True)
         return self.jobs.receive(uid, study, content.getvalue())
 
 
