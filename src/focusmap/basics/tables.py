@@ -1,4 +1,4 @@
-"""The forms in which hospitals keep tables: packed, in other encodings, with other separators, as Excel workbooks.
+"""The forms in which hospitals keep tables: packed, in other encodings, with other separators.
 
 Where a form is certain it is read, and said in ``table.attrs["read_as"]``; where it is not, it is refused.
 """
@@ -7,22 +7,18 @@ import csv
 import gzip
 import io
 import re
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from focusmap.basics.errors import InputError, MissingFileError, listed
+from focusmap.basics.errors import InputError, MissingFileError
 from focusmap.basics.heads import BARE, COUNTED, IMAGE_SUFFIX, MOST_HEADS, settled_head, told
-
-if TYPE_CHECKING:
-    from openpyxl.cell.cell import Cell
-    from openpyxl.worksheet.worksheet import Worksheet
+from focusmap.basics.workbooks import read_workbook
 
 MAX_TABLE_BYTES = 2**30
 """A million rows of a hundred letters are a tenth of it; what inflates to more is damaged or an attack."""
@@ -51,8 +47,6 @@ NO_TABLE = {
     ".xlsx or CSV",
     b"{": "JSON. Write it as CSV", b"[": "JSON. Write it as CSV", b"%PDF": "a PDF. Write its table as CSV",
 }  # fmt: skip
-FORMAT = re.compile(r'(?:"([^"]*)"|([A-Za-z]))?((?:0+[-./ ]?)+)')
-"""Formats of a workbook that put letters before a number, and signs between its digits."""
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -68,12 +62,8 @@ def read_cells(path: Path) -> pd.DataFrame:
     """
     content = _unpacked(path)
     if content[:4] == b"PK\x03\x04":
-        return _from_workbook(content, path)
-    if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-        raise InputError(f"{path}: is a workbook of an old Excel (.xls) or has a password. Save it as .xlsx or CSV.")
-    for sign, what in NO_TABLE.items():
-        if content.removeprefix(MARKS[0][0]).lstrip().startswith(sign):
-            raise InputError(f"{path}: is {what}.")
+        return read_workbook(content, path, MAX_TABLE_BYTES)
+    _refuse_no_table(content, path)
     text, encoding = _decode(content, path)
     n_read = len(text)
     # DOS ended its files by a sign of its own.
@@ -86,13 +76,23 @@ def read_cells(path: Path) -> pd.DataFrame:
     if encoding or len(text) < n_read or content.startswith(MARKS[0][0]):
         content = text.encode("utf-8")
     del text
-    said = [encoding] if encoding else []
-    said += [f"columns parted by {SEPARATORS[separator]}"] if separator != "," and path.suffix.lower() != ".tsv" else []
+    forms = [encoding] if encoding else []
+    if separator != "," and path.suffix.lower() != ".tsv":
+        forms.append(f"columns parted by {SEPARATORS[separator]}")
     table = _from_bytes(content, separator, path)
     if KEPT.search(content):
         table = unescaped(table)
-    table = told(table, f"the table is read as {', '.join(said)}") if said else table
+    table = told(table, f"the table is read as {', '.join(forms)}") if forms else table
     return settled_head(table, path)
+
+
+def _refuse_no_table(content: bytes, path: Path) -> None:
+    """Raise `InputError` where a file is certainly of another kind, such as an old workbook or a web page."""
+    if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        raise InputError(f"{path}: is a workbook of an old Excel (.xls) or has a password. Save it as .xlsx or CSV.")
+    for sign, what in NO_TABLE.items():
+        if content.removeprefix(MARKS[0][0]).lstrip().startswith(sign):
+            raise InputError(f"{path}: is {what}.")
 
 
 def _unpacked(path: Path) -> bytes:
@@ -188,27 +188,7 @@ def _separator(peek: str) -> str:
 
 def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
     """Return the table in UTF-8 bytes."""
-    try:
-        with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") as lines:
-            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-            n_above, header = _first_names(list(islice(rows, LINES)))
-        table = pd.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            skipinitialspace=True,
-            skiprows=n_above,
-        )
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
-    except (pd.errors.ParserError, csv.Error) as error:
-        miscounted = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        if miscounted is None:
-            quote = "a quote is opened and never closed" if "EOF inside string" in str(error) else "its rows are broken"
-            raise InputError(f"{path}: is not a CSV table: {quote}. Save it again as CSV.") from None
-        expected, row, n_cells = miscounted.groups()
-        raise InputError(f"{path} row {row}: has {n_cells} cells where {expected} were expected. {TOO_MANY}") from None
+    n_above, header, table = _parsed(content, separator, path)
     if not isinstance(table.index, pd.RangeIndex) and table.index.nlevels == 1 and (table.iloc[:, -1] == "").all():
         # A comma ends each row but the first.
         table = table.reset_index().iloc[:, :-1].set_axis(table.columns, axis=1)
@@ -220,6 +200,33 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
         table.columns = pd.Index(header, dtype=table.columns.dtype)
     table = table.iloc[: _last_filled(table)]
     return told(table, f"{n_above} lines above the names of the columns are left out; {COUNTED}") if n_above else table
+
+
+def _parsed(content: bytes, separator: str, path: Path) -> tuple[int, list[str], pd.DataFrame]:
+    """Return how many lines stand above the header, the header as it is written, and the table as pandas reads it."""
+    try:
+        with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") as lines:
+            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+            n_above, header = _first_names(list(islice(rows, LINES)))
+        table = pd.read_csv(
+            io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
+            skiprows=n_above,
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
+    except (pd.errors.ParserError, csv.Error) as error:
+        raise InputError(f"{path}{_fault(str(error))}") from None
+    return n_above, header, table
+
+
+def _fault(message: str) -> str:
+    """Return where a table is broken and how, by what pandas says of it."""
+    miscounted = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
+    if miscounted is None:
+        quote = "a quote is opened and never closed" if "EOF inside string" in message else "its rows are broken"
+        return f": is not a CSV table: {quote}. Save it again as CSV."
+    expected, row, n_cells = miscounted.groups()
+    return f" row {row}: has {n_cells} cells where {expected} were expected. {TOO_MANY}"
 
 
 def _last_filled(table: pd.DataFrame) -> int:
@@ -245,87 +252,6 @@ def _first_names(rows: list[list[str]]) -> tuple[int, list[str]]:
     says_so = any(not row or TITLE.search(row[0]) for row in above)
     are_names = not any(IMAGE_SUFFIX.search(name) or BARE.fullmatch(name) for name in names)
     return (first, names) if is_title and says_so and are_names else (0, next(filter(None, rows), []))
-
-
-def _from_workbook(content: bytes, path: Path) -> pd.DataFrame:
-    """Return the one sheet of a workbook that holds cells; a formula is what it last came out as."""
-    from openpyxl import load_workbook
-
-    try:
-        size = sum(item.file_size for item in zipfile.ZipFile(io.BytesIO(content)).infolist())
-        if size > MAX_TABLE_BYTES:
-            raise InputError(f"{path}: inflates to more than {MAX_TABLE_BYTES // 2**20} MiB.")
-        book = load_workbook(io.BytesIO(content), data_only=True)
-        formulas = load_workbook(io.BytesIO(content)) if b"<f" in _sheets(content) else book
-    except InputError:
-        raise
-    # openpyxl fails on damaged workbooks in each of its own ways.
-    except Exception:
-        raise InputError(
-            f"{path}: is no workbook that can be read: it is damaged, or of another program. Save it as .xlsx or CSV."
-        ) from None
-    sheets = {sheet.title: sheet for sheet in book.worksheets if any(any(row) for row in sheet.iter_rows())}
-    filled = {name: _rows_of(sheet) for name, sheet in sheets.items() if sheet.sheet_state == "visible"}
-    filled = {name: rows for name, rows in filled.items() if any(any(row) for row in rows)}
-    if len(filled) != 1:
-        what = f"{len(filled)} sheets ({listed(list(filled), 5, ', ')})" if filled else "no sheet"
-        raise InputError(f"{path}: has {what} with cells; one was expected. Save the one with the labels by itself.")
-    ((name, rows),) = filled.items()
-    _refuse_unknown_formulas(formulas[name], rows, path)
-    while not any(rows[-1]):
-        rows.pop()
-    width = max(i for row in rows for i, cell in enumerate(row) if cell) + 1
-    first = next(place for place, row in enumerate(rows) if any(row))
-    table = pd.DataFrame([row[:width] for row in rows[first + 1 :]], columns=rows[first][:width], dtype=str)
-    hidden = [row for row in range(first + 2, len(rows) + 1) if sheets[name].row_dimensions[row].hidden]
-    said = f"; {len(hidden)} of its rows are hidden and read like the others" if hidden else ""
-    said += f"; what is above row {first + 1} is empty, and {COUNTED}" if first else ""
-    return settled_head(told(table, f"the table is read from sheet {name!r}{said}"), path)
-
-
-def _rows_of(sheet: "Worksheet") -> list[list[str]]:
-    """Return the cells of a sheet as text; what is merged downwards stands in each of its rows."""
-    rows = [[_cell_text(cell) for cell in row] for row in sheet.iter_rows(min_row=1, min_col=1)]
-    for merged in sheet.merged_cells.ranges:
-        if merged.min_col == merged.max_col and merged.min_row > 1:
-            for row in range(merged.min_row, merged.max_row):
-                rows[row][merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
-    return rows
-
-
-def _sheets(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as book:
-        return b"".join(book.read(name) for name in book.namelist() if name.startswith("xl/worksheets/"))
-
-
-def _refuse_unknown_formulas(sheet: object, rows: list[list[str]], path: Path) -> None:
-    for row in sheet.iter_rows():  # type: ignore[attr-defined]
-        for cell in row:
-            if cell.data_type == "f" and not rows[cell.row - 1][cell.column - 1]:
-                raise InputError(
-                    f"{path} row {cell.row}: cell {cell.coordinate} is a formula without a value. Open the workbook "
-                    "in a spreadsheet and save it again, or write the value there."
-                )
-
-
-def _cell_text(cell: "Cell") -> str:
-    """Return a cell as the spreadsheet shows it: 17 for 17.0, zeros in front where its format asks for them."""
-    value = cell.value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    shown = FORMAT.fullmatch(cell.number_format or "") if isinstance(value, int) and value >= 0 else None
-    if shown:
-        digits = list(str(value).zfill(shown[3].count("0")))
-        # From the right, where the last digits are.
-        signs = [digits.pop() if sign == "0" else sign for sign in reversed(shown[3])]
-        return (shown[1] or shown[2] or "") + "".join([*digits, *reversed(signs)])
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat()).removesuffix("T00:00:00").replace("T", " ")
-    return str(value).strip()
 
 
 def as_numbers(cells: pd.Series) -> np.ndarray:

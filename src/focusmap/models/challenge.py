@@ -136,15 +136,8 @@ def challenged(question: Challenge, say: Callable[[str], None] = lambda _: None)
     """
     cohort, draw = question.cohort, np.random.default_rng(question.seed)
     patients = _numbered(cohort.patient_ids)
-    by_patient = _dealt(patients, draw)
-    schemes: dict[str, Fold] = {"patient": by_patient}
-    if patients.max() + 1 < len(cohort):
-        schemes = {"image": _dealt(np.arange(len(cohort)), draw), **schemes}
-    if question.duplicates:
-        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, question.duplicates), draw)
-    for name, cells in question.columns.items():
-        if 1 < len(set(cells)) <= MOST_VALUES:
-            schemes[f"held-out {name}"] = _numbered(cells)
+    schemes = _schemes(question, patients, draw)
+    by_patient = schemes["patient"]
     splits: dict[str, Json] = {}
     for name, folds in schemes.items():
         splits[name] = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
@@ -164,6 +157,20 @@ def challenged(question: Challenge, say: Callable[[str], None] = lambda _: None)
         "columns": {**beside_disease}, "covered": {**covers}, "forecast": forecast(curve),
         "doubtful": [{**_whose(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
     }  # fmt: skip
+
+
+def _schemes(question: Challenge, patients: np.ndarray, draw: np.random.Generator) -> dict[str, Fold]:
+    """Return the folds of each way to split: by patient, image, patient with duplicates, and column."""
+    cohort = question.cohort
+    schemes: dict[str, Fold] = {"patient": _dealt(patients, draw)}
+    if patients.max() + 1 < len(cohort):
+        schemes = {"image": _dealt(np.arange(len(cohort)), draw), **schemes}
+    if question.duplicates:
+        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, question.duplicates), draw)
+    for name, cells in question.columns.items():
+        if 1 < len(set(cells)) <= MOST_VALUES:
+            schemes[f"held-out {name}"] = _numbered(cells)
+    return schemes
 
 
 def _numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:

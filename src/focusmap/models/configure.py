@@ -109,12 +109,7 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.shown == "table" or name.with_table:
         type_covariates(cohort)
     if name.shown == "images" and not cohort.has_images:
-        without_role = [column for column in cohort.raw if column not in cohort.study.role_columns]
-        remedy = call_it_path(columns_of_images(cohort.raw[without_role])) or " Try --model gradient-boosting."
-        raise InputError(
-            f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
-            f"shown images.{remedy}"
-        )
+        raise _lacks_images(cohort, name)
     if name.engine == "estimator":
         check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
     elif name.shown == "images":
@@ -132,6 +127,15 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if recipe.tta and not name.is_net_of_images:
         raise InputError(f"tta shows a net several views of an image; {name.name} has none. Leave it out.")
     return name
+
+
+def _lacks_images(cohort: Cohort, name: ModelName) -> InputError:
+    without_role = [column for column in cohort.raw if column not in cohort.study.role_columns]
+    remedy = call_it_path(columns_of_images(cohort.raw[without_role])) or " Try --model gradient-boosting."
+    return InputError(
+        f"{cohort.study.label_file}: has no path column (one of {', '.join(PATH_COLUMNS)}), and {name.name} is "
+        f"shown images.{remedy}"
+    )
 
 
 SMALL = 64
@@ -244,13 +248,8 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
     if parse_model(recipe.model).engine == "estimator":
         return sized
     if climbs and recipe.model == "auto" and _can_climb(recipe):
-        return replace(
-            sized,
-            model=LADDER,
-            size=0 if sized.shape else recipe.size or ladder_size or ON_PROCESSOR.sizes[0],
-            scaling="range",
-            pooling="average",
-        )
+        size = 0 if sized.shape else recipe.size or ladder_size or ON_PROCESSOR.sizes[0]
+        return replace(sized, model=LADDER, size=size, scaling="range", pooling="average")
     usual = usual_net(sized)
     model = {"auto": usual, nets.AUTOENCODER: f"{usual}-{nets.AUTOENCODER}"}.get(recipe.model, recipe.model)
     base, decoder = nets.split_model(model)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -24,6 +24,7 @@ SHORTEST_TOKEN = 12
 BODY_SECONDS = 60
 TOKEN, VISITOR = "focusmap_token", "focusmap_visitor"
 OPEN = ("/health",)
+TOO_LATE = 408, "the rest of the request did not come."
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -64,6 +65,7 @@ class Guard:
 
     def __init__(self, app: App, request: ServeRequest) -> None:
         self._app, self._request = app, request
+        self._too_large = 413, f"more than {request.largest} MiB were sent at once."
         key = hashlib.sha256(f"cookie {request.token}".encode()).hexdigest()
         self._cookie = hmac.new(key.encode(), b"focusmap", hashlib.sha256).hexdigest()
 
@@ -80,27 +82,21 @@ class Guard:
             return
         visitor = cookies.get(VISITOR) or secrets.token_urlsafe(24)
         scope.setdefault("state", {})["visitor"] = visitor
-        new = [] if VISITOR in cookies else [_set_cookie(VISITOR, visitor)]
+        new_cookies = [] if VISITOR in cookies else [_set_cookie(VISITOR, visitor)]
         started = False
 
         async def sending(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                given = [(name, value) for name, value in message["headers"] if name != b"server"]
-                named = {name.decode("latin-1").lower() for name, _ in given}
-                extra = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k not in named]
-                message = {**message, "headers": [*given, *extra, *new]}
+                message = {**message, "headers": [*_with_usual(message["headers"]), *new_cookies]}
             await send(message)
 
         try:
             await self._app(scope, self._bounded(receive), sending)
-        except _TooLargeError:
+        except (_TooLargeError, TimeoutError) as error:
             if not started:
-                await _plain(send, 413, f"more than {self._request.largest} MiB were sent at once.")
-        except TimeoutError:
-            if not started:
-                await _plain(send, 408, "the rest of the request did not come.")
+                await _plain(send, *(self._too_large if isinstance(error, _TooLargeError) else TOO_LATE))
 
     def _refusal(self, scope: Scope, headers: dict[str, str], cookies: dict[str, str]) -> tuple[Any, ...] | None:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
@@ -110,11 +106,11 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != headers.get("host"):
             return 403, "another site's page may not send anything here."
         if int(headers.get("content-length") or 0) > self._request.largest * MIB:
-            return 413, f"more than {self._request.largest} MiB were sent at once."
+            return self._too_large
         if not self._request.token or scope["path"] in OPEN:
             return None
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and asked and self._is_token(asked):
+        token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if scope["path"] == "/" and token and self._is_token(token):
             return 303, "", [(b"location", b"/"), _set_cookie(TOKEN, self._cookie)]
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if self._is_token(bearer) or hmac.compare_digest(cookies.get(TOKEN, "").encode(), self._cookie.encode()):
@@ -137,6 +133,13 @@ class Guard:
             return message
 
         return bounded
+
+
+def _with_usual(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers with those of `HEADERS` that it lacks, and without the server's name."""
+    own = [(name, value) for name, value in headers if name != b"server"]
+    named = {name.decode("latin-1").lower() for name, _ in own}
+    return [*own, *((name.encode(), value.encode()) for name, value in HEADERS.items() if name not in named)]
 
 
 def _cookies(header: str) -> dict[str, str]:

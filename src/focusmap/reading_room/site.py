@@ -4,7 +4,6 @@
 """
 
 import base64
-import io
 import logging
 import os
 import resource
@@ -284,12 +283,12 @@ def _add_outcomes(app: FastAPI, folder: Path, shelf: Shelf) -> None:
     @app.get("/api/sheet.pdf", tags=["page"])
     def sheet(request: Request, item: Annotated[list[str], Query()]) -> Response:
         """Return a one-page PDF of images of one patient."""
-        shown = [shelf.get(_visitor(request), one) for one in item]
-        answered = [one for one in shown if one.state == "answered"]
+        items = [shelf.get(_visitor(request), item_id) for item_id in item]
+        answered = [one for one in items if one.state == "answered"]
         if not answered:
             raise InputError("nothing was answered that a sheet could show.")
-        found = pages.sheet(answered, shelf.desk.facts, _words_for(request, usual))
-        return Response(found, media_type="application/pdf", headers=_as_file("answers.pdf"))
+        pdf = pages.sheet(answered, shelf.desk.facts, _words_for(request, usual))
+        return Response(pdf, media_type="application/pdf", headers=_as_file("answers.pdf"))
 
 
 def _as_file(name: str) -> dict[str, str]:
@@ -302,8 +301,8 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
         """Return what the model says of each file; what is sent is removed when it is answered."""
 
         def ask(sent: Sequence[intake.Sent]) -> Any:
-            said = shelf.desk.ask("answer", list(sent), False).result()
-            return [{"name": one.name, **answer} for one, answer in zip(sent, said, strict=True)]
+            answers = shelf.desk.ask("answer", list(sent), False).result()
+            return [{"name": image.name, **answer} for image, answer in zip(sent, answers, strict=True)]
 
         return {"answers": await _once(request, shelf, ask)}
 
@@ -312,8 +311,8 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
         """Return the answers with heat maps: values in the grid of each file, as float32 in a file of NumPy (npz)."""
 
         def ask(sent: Sequence[intake.Sent]) -> Any:
-            said = shelf.desk.ask("answer", list(sent), True).result()
-            return [_with_maps(shelf, one, answer, method) for one, answer in zip(sent, said, strict=True)]
+            answers = shelf.desk.ask("answer", list(sent), True).result()
+            return [_with_maps(shelf, image, answer, method) for image, answer in zip(sent, answers, strict=True)]
 
         return {"answers": await _once(request, shelf, ask)}
 
@@ -323,23 +322,27 @@ def _add_programs(app: FastAPI, shelf: Shelf) -> None:
         if not shelf.desk.facts["can_segment"]:
             raise InputError(NOT_SEGMENTED)
 
-        def drawn(one: intake.Sent) -> dict[str, Any]:
-            try:
-                shelf.desk.ask("answer", [one], True).result()
-                lesions = shelf.desk.ask("segment", one).result()["lesions"]
-            except RefusedImageError as error:
-                return {"name": one.name, "refused": str(error)}
-            files = [{**lesion, "content": _base64(one.folder / "masks" / lesion["mask"])} for lesion in lesions]
-            return {"name": one.name, "masks": files}
+        def ask(sent: Sequence[intake.Sent]) -> Any:
+            return [_masks_of(shelf, image) for image in sent]
 
-        return {"answers": await _once(request, shelf, lambda sent: [drawn(one) for one in sent])}
+        return {"answers": await _once(request, shelf, ask)}
 
 
-def _with_maps(shelf: Shelf, one: intake.Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
+def _with_maps(shelf: Shelf, image: intake.Sent, answer: Mapping[str, Json], method: str | None) -> dict[str, Any]:
     if "refused" in answer:
-        return {"name": one.name, **answer}
-    maps = shelf.desk.ask("maps", one, method, True, urgency=2).result()
-    return {"name": one.name, **answer, "maps": {**maps, "npz": _base64(one.folder / "values.npz")}}
+        return {"name": image.name, **answer}
+    maps = shelf.desk.ask("maps", image, method, True, urgency=2).result()
+    return {"name": image.name, **answer, "maps": {**maps, "npz": _base64(image.folder / "values.npz")}}
+
+
+def _masks_of(shelf: Shelf, image: intake.Sent) -> dict[str, Any]:
+    try:
+        shelf.desk.ask("answer", [image], True).result()
+        lesions = shelf.desk.ask("segment", image).result()["lesions"]
+    except RefusedImageError as error:
+        return {"name": image.name, "refused": str(error)}
+    files = [{**lesion, "content": _base64(image.folder / "masks" / lesion["mask"])} for lesion in lesions]
+    return {"name": image.name, "masks": files}
 
 
 async def _once(request: Request, shelf: Shelf, ask: Callable[[Sequence[intake.Sent]], Any]) -> Any:
@@ -363,20 +366,23 @@ def _add_watching(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/metrics", tags=["watching"], response_class=PlainTextResponse)
     def metrics() -> str:
         """Return counts since the start, as Prometheus reads them."""
-        counts, memory = shelf.desk.counts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        told = {
-            ("answered_images_total", "counter", "Images that were answered"): counts.answered,
-            ("refused_images_total", "counter", "Images that were refused"): counts.refused,
-            ("batches_total", "counter", "Batches that were answered"): counts.batches,
-            ("answering_seconds_total", "counter", "Seconds spent on batches"): round(counts.seconds, 3),
-            ("restarts_total", "counter", "Times that the answering process was replaced"): counts.restarts,
-            ("waiting_requests", "gauge", "Requests that wait"): shelf.desk.n_waiting,
-            ("server_peak_memory_bytes", "gauge", "Most memory that the server had"): memory,
-            ("uptime_seconds", "gauge", "Seconds since the start"): round(time.time() - started, 1),
-        }
-        written = io.StringIO()
-        for (name, kind, help_text), value in told.items():
-            written.write(
-                f"# HELP focusmap_{name} {help_text}\n# TYPE focusmap_{name} {kind}\nfocusmap_{name} {value}\n"
-            )
-        return written.getvalue()
+        return _prometheus(shelf.desk, time.time() - started)
+
+
+def _prometheus(desk: Desk, uptime: float) -> str:
+    """Return the counts of a desk, after `uptime` seconds, in the text format of Prometheus."""
+    counts, memory = desk.counts, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    values = {
+        ("answered_images_total", "counter", "Images that were answered"): counts.answered,
+        ("refused_images_total", "counter", "Images that were refused"): counts.refused,
+        ("batches_total", "counter", "Batches that were answered"): counts.batches,
+        ("answering_seconds_total", "counter", "Seconds spent on batches"): round(counts.seconds, 3),
+        ("restarts_total", "counter", "Times that the answering process was replaced"): counts.restarts,
+        ("waiting_requests", "gauge", "Requests that wait"): desk.n_waiting,
+        ("server_peak_memory_bytes", "gauge", "Most memory that the server had"): memory,
+        ("uptime_seconds", "gauge", "Seconds since the start"): round(uptime, 1),
+    }
+    return "".join(
+        f"# HELP focusmap_{name} {help_text}\n# TYPE focusmap_{name} {kind}\nfocusmap_{name} {value}\n"
+        for (name, kind, help_text), value in values.items()
+    )

@@ -206,8 +206,26 @@ def read_boxes(path: Path, cohort: Cohort) -> Boxes:
     table = table[~table[SIDES].map(means_empty).all(axis=1)].drop_duplicates([*BOX_COLUMNS])
     sides = _sides(path, table)
     images, labels = _image_ids(table, cohort), [_label_of(cohort.task, name) for name in table["finding"]]
-    grouped: dict[tuple[str, str], list[np.ndarray]] = {}
+    by_label, n_outside, n_beyond = _grouped(images, labels, sides, cohort)
+    unmatched = sorted({name for name, label in zip(table["finding"], labels, strict=True) if label is None})
+    unknown = next((str(name) for name, image in zip(table["image_id"], images, strict=True) if image is None), "")
+    return Boxes(
+        by_label,
+        tuple(unmatched),
+        sum(image_id is None for image_id in images),
+        _nearest(cohort.task, unmatched),
+        n_outside,
+        n_beyond,
+        (unknown, _image_near(unknown, cohort) if unknown else ""),
+    )
+
+
+def _grouped(
+    images: Sequence[str | None], labels: Sequence[str | None], sides: np.ndarray, cohort: Cohort
+) -> tuple[dict[tuple[str, str], np.ndarray], int, int]:
+    """Return the boxes ``(n, 4)`` per image and label; how many lie outside their image, and how many reach beyond."""
     shapes = {image_id: _shape_of(cohort, image_id) for image_id in dict.fromkeys(images) if image_id is not None}
+    grouped: dict[tuple[str, str], list[np.ndarray]] = {}
     n_outside = n_beyond = 0
     for image_id, label, box in zip(images, labels, sides, strict=True):
         if image_id is None or label is None:
@@ -217,19 +235,7 @@ def read_boxes(path: Path, cohort: Cohort) -> Boxes:
             continue
         n_beyond += _reaches_beyond(box, shapes[image_id])
         grouped.setdefault((image_id, label), []).append(box)
-    unmatched = {name for name, label in zip(table["finding"], labels, strict=True) if label is None}
-    by_label = {key: np.stack(boxes) for key, boxes in grouped.items()}
-    n_elsewhere = sum(image_id is None for image_id in images)
-    unknown = next((str(name) for name, found in zip(table["image_id"], images, strict=True) if found is None), "")
-    return Boxes(
-        by_label,
-        tuple(sorted(unmatched)),
-        n_elsewhere,
-        _nearest(cohort.task, sorted(unmatched)),
-        n_outside,
-        n_beyond,
-        (unknown, _image_near(unknown, cohort) if unknown else ""),
-    )
+    return {key: np.stack(boxes) for key, boxes in grouped.items()}, n_outside, n_beyond
 
 
 def _shape_of(cohort: Cohort, image_id: str) -> tuple[int, ...]:
