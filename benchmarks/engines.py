@@ -18,7 +18,7 @@ import openvino
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from focusmap.loaded import load_model
+from focusmap.api import load_model
 from focusmap.models import Predictor, place_of
 from focusmap.models.formats import CARD, cut, prepared_name
 from focusmap.models.graphs import GraphModel

@@ -24,9 +24,9 @@ import pandas as pd
 
 import focusmap
 from focusmap import ExplainRequest, TrustRequest
+from focusmap.api.workflow import DEMO_RECIPE
 from focusmap.evaluation import MapOnMask, reference_of
 from focusmap.evaluation.localisation.measures import pixel_auprc
-from focusmap.everything import DEMO_RECIPE
 from focusmap.faithfulness.plan import Subject, method_maps, panel_of
 from focusmap.heatmaps import Item
 from focusmap.models import load_run_model

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import focusmap
-from focusmap.everything import DEMO_RECIPE
+from focusmap.api.workflow import DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study import SegmentationRecipe, read_cohort
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 import focusmap
-from focusmap.everything import DEMO_RECIPE
+from focusmap.api.workflow import DEMO_RECIPE
 from focusmap.figures import as_shown, blend
 from focusmap.figures.style import new_figure
 from focusmap.images import read_image, read_mask

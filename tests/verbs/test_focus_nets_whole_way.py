@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import focusmap as verbs
+from focusmap.api.workflow import DEMO_PIXELS, DEMO_RECIPE
 from focusmap.cli import main
-from focusmap.everything import DEMO_PIXELS, DEMO_RECIPE
 from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phantom
 from focusmap.study import read_cohort
 from support.options import quick

@@ -123,7 +123,7 @@ class Evaluate:
 
 def _learnt_without_labels(folder: Path) -> bool:
     # It imports what trains, too, which an evaluation of predictions does without.
-    from focusmap.everything import is_unlabelled
+    from focusmap.api import is_unlabelled
 
     return is_unlabelled(folder)
 

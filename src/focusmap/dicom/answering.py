@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap import heatmaps
-from focusmap.answered import answer_of, can_segment
+from focusmap.api import answer_of, can_segment
 from focusmap.basics import FocusmapError, InputError, Json, read_json, read_table
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
@@ -21,7 +21,7 @@ from focusmap.images import read_mask
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from focusmap.loaded import LoadedModel
+    from focusmap.api import LoadedModel
 
 KINDS = ("sr", "seg", "map", "sc")
 

@@ -35,7 +35,7 @@ def dicom(action: DicomAction, request: DicomRequest) -> Iterator[str]:
 
 
 def _write(request: DicomRequest) -> Iterator[str]:
-    from focusmap.loaded import load_model
+    from focusmap.api import load_model
 
     model, out = _named(request.model, "--model RUN"), _named(request.out, "--out DIR")
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
@@ -87,7 +87,7 @@ def _send(request: DicomRequest) -> Iterator[str]:
 
 
 def _watch(request: DicomRequest) -> Iterator[str]:
-    from focusmap.loaded import load_model
+    from focusmap.api import load_model
 
     model, archive = _named(request.model, "--model RUN"), Archive(_text(request.send_to, "--send-to URL"))
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)

@@ -96,7 +96,7 @@ def report(sources: Sources, answer: Mapping[str, Json], author: Author) -> "Dat
     Parameters
     ----------
     answer
-        As `focusmap.answered` tells it: ``unlike`` and ``targets``.
+        As `focusmap.api.answer_of` tells it: ``unlike`` and ``targets``.
     """
     from highdicom import sr
     from pydicom.sr.codedict import codes

@@ -20,7 +20,7 @@ from focusmap.images import to_bytes
 from focusmap.reading_room.intake import SHOWN_WINDOW
 
 if TYPE_CHECKING:
-    from focusmap.loaded import LoadedModel
+    from focusmap.api import LoadedModel
 
 TABLE = "case.csv"
 # Pixels of the longer side of a case's images.

@@ -102,7 +102,7 @@ def show_alike(room: "Room", sent: Sent) -> list[Json]:
 
     Neither their names nor their files are told. Whether there is a file is `shown`.
     """
-    from focusmap.loaded import thumbnail
+    from focusmap.api import thumbnail
 
     model, found = room.model, list[Json]()
     samples = study.read_images(model.folder, model.task, [sent.file], study.Declaration())

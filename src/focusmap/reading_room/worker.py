@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from focusmap import heatmaps, models
-from focusmap.answered import can_segment
+from focusmap.api import can_segment
 from focusmap.basics import FocusmapError, InputError, Json, read_json
 from focusmap.evaluation import Showing
 from focusmap.images import identity
@@ -27,7 +27,7 @@ from focusmap.reading_room.layers import draw_maps, keep, segment, show, show_al
 from focusmap.report import called
 
 if TYPE_CHECKING:
-    from focusmap.loaded import LoadedModel
+    from focusmap.api import LoadedModel
 
 GIB = 2**30
 
@@ -130,7 +130,7 @@ def _done(room: Room, kind: str, told: Sequence[Any]) -> tuple[str, Any]:
 
 
 def _opened(folder: Path, limits: Limits) -> Room:
-    from focusmap.loaded import load_model
+    from focusmap.api import load_model
 
     loaded = load_model(folder, limits.devices, limits.engine)
     metrics = folder / "evaluation" / "metrics.json"
@@ -149,7 +149,7 @@ def _bound_memory(gib: float) -> None:
 
 def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str, Json]]:
     """Return what the model says of files, in their order, or why it says nothing; what is shown of them is written."""
-    from focusmap.answered import answer_of
+    from focusmap.api import answer_of
 
     if room.form:
         return [_answer_case(room, one, with_images) for one in sent]
@@ -170,7 +170,7 @@ def answer(room: Room, sent: Sequence[Sent], with_images: bool) -> list[dict[str
 
 def _answer_case(room: Room, sent: Sent, with_images: bool) -> dict[str, Json]:
     """Return what the model says of the table of one case, or why it says nothing."""
-    from focusmap.answered import answer_of
+    from focusmap.api import answer_of
 
     try:
         given = room.model.predict(sent.file)

@@ -16,7 +16,7 @@ from focusmap.models import ModelCard
 from focusmap.study import ANOMALY, Flags, Target
 
 if TYPE_CHECKING:
-    from focusmap.loaded import Answers, LoadedModel
+    from focusmap.api.loaded_model import Answers, LoadedModel
 
 
 def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[str, Json]:

@@ -1,0 +1,14 @@
+from .loaded_model import Answers as Answers
+from .loaded_model import LoadedModel as LoadedModel
+from .loaded_model import Map as Map
+from .loaded_model import Maps as Maps
+from .loaded_model import load_model as load_model
+from .loaded_model import thumbnail as thumbnail
+from .plain_answers import answer_of as answer_of
+from .plain_answers import can_segment as can_segment
+from .workflow import accept as accept
+from .workflow import demo as demo
+from .workflow import evaluate_anomalies as evaluate_anomalies
+from .workflow import is_unlabelled as is_unlabelled
+from .workflow import resume_run as resume_run
+from .workflow import run as run
