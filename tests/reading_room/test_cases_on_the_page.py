@@ -70,6 +70,13 @@ def test_a_row_is_asked_for_by_name_and_answered_as_by_the_command(
     told = item["answer"]["targets"][0]["classes"][0]["probability"]
     assert told == pytest.approx(pd.read_csv(tmp_path / "said.csv")["label"][0], abs=1e-6)
     assert "image" not in item["answer"]
+    said = of_table.post(f"/api/items/{item['id']}/correction", json={"target": "label", "label": "1"})
+    assert said.json()["corrected"] == {"label": "1"}
+    assert main(["corrections", str(table_run), "--out", str(tmp_path / "corrected.csv")]) == 0
+    corrected = pd.read_csv(tmp_path / "corrected.csv", dtype=str)
+    assert corrected.loc[0, ["age", "eye", "label"]].tolist() == ["7", "left", "1"]
+    assert corrected["patient_id"].tolist() == corrected["case_id"].tolist()
+    assert main(["audit", str(tmp_path / "corrected.csv")]) == 0
     of_table.delete("/api/items")
 
 
@@ -113,3 +120,14 @@ def test_a_case_of_several_views_is_answered_and_shown_image_by_image(tmp_path: 
         np.testing.assert_array_equal(shown.reshape(image["shape"][1:]), pixels)
         maps = site.get(f"/api/items/{item['id']}/maps/0/0/1")
         assert len(maps.content) == pixels.size
+        for label in ("0", "1"):
+            site.post(f"/api/items/{item['id']}/correction", json={"target": "relapse", "label": label})
+    assert main(["corrections", str(tmp_path / "run"), "--out", str(tmp_path / "corrected.csv")]) == 0
+    corrected = pd.read_csv(tmp_path / "corrected.csv", dtype=str)
+    assert corrected["view"].tolist() == own["view"].tolist()
+    assert corrected["relapse"].tolist() == ["1"] * len(files)
+    images = tmp_path / "run/corrections/images"
+    np.testing.assert_array_equal(read_image(images / corrected["path"][1]).pixels, read_image(files[1]).pixels)
+    again = ["predict", str(tmp_path / "run"), str(tmp_path / "corrected.csv"), "--images", str(images)]
+    assert main([*again, "--case", "case_id", "--out", str(tmp_path / "again.csv")]) == 0
+    assert pd.read_csv(tmp_path / "again.csv")["relapse"][0] == pytest.approx(told, abs=1e-5)

@@ -53,10 +53,13 @@ class Corrections:
     def __call__(self) -> None:
         """Run the command."""
         result = focusmap.corrections(self.run, self.out, escape=self.escape, force=self.force)
-        print(f"label file: {result.labels} ({len(result.table)} {'image' if len(result.table) == 1 else 'images'})")
+        unit = "image" if "image_id" in result.table else "row"
+        print(f"label file: {result.labels} ({len(result.table)} {unit}{'s' * (len(result.table) != 1)})")
         if result.n_unknown_patients:
-            print(f"  patient not known: {result.n_unknown_patients} images, each taken as a patient of its own")
-        print(f"next: focusmap audit {result.labels} --images {result.images}")
+            what = "images" if unit == "image" else "cases"
+            print(f"  patient not known: {result.n_unknown_patients} {what}, each taken as a patient of its own")
+        images = f" --images {result.images}" if "path" in result.table else ""
+        print(f"next: focusmap audit {result.labels}{images}")
 
 
 EXTRAS_OF: Mapping[DicomAction, tuple[str, ...]] = {

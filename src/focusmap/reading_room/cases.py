@@ -125,6 +125,18 @@ def write_case(run: Path, case: Case, folder: Path) -> Path:
     return table
 
 
+def rows_of(run: Path, table: Path) -> list[dict[str, str]]:
+    """Return the rows of a case as it was written, its images' files under ``path``; case and patient are left out."""
+    own = study.read_study(study.Run(run).study)
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {"path" if name == own.path_column else name: cell for name, cell in row.items()
+         if name not in (own.case_column, own.patient_column)}
+        for row in rows
+    ]  # fmt: skip
+
+
 def samples_of(model: "LoadedModel", file: Path) -> study.Samples:
     """Return what a model is shown of an image, or of the table of a case."""
     return study.read_inputs(model.folder, models.needs_of(model.model), [file], study.Declaration())

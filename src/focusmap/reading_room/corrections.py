@@ -11,19 +11,22 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from focusmap.basics import InputError, Json, MissingFileError, disk_errors, refuse_existing, write_table
+from focusmap.reading_room.layers import Kept
 from focusmap.reading_room.shelf import Item
 from focusmap.study import names_nobody, normal_id, open_run
 
 FOLDER, JOURNAL, KEY, IMAGES = "corrections", "corrections.jsonl", "key", "images"
+CASE = "case_id"
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """The label file that was made: where, where its images are, how many, and of how many the patient is not known."""
+    """The label file that was made: where, where its images are, its rows, and how many have no known patient."""
 
     labels: Path
     images: Path
@@ -46,13 +49,7 @@ def pseudonym(folder: Path, patient: str) -> str:
     return names[0] if names[0] in known else names[1]
 
 
-def stem_of(file: Path) -> str:
-    """Return the name under which an image is kept: the same for the same content."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()[:20]
-
-
-def store(run: Path, item: Item, said: tuple[str, str], kept: tuple[str, str]) -> None:
+def store(run: Path, item: Item, said: tuple[str, str], kept: Kept) -> None:
     """Add a correction to a run.
 
     Parameters
@@ -60,22 +57,25 @@ def store(run: Path, item: Item, said: tuple[str, str], kept: tuple[str, str]) -
     said
         The target, and the class that a reader says is right.
     kept
-        The file of the image, among those of the corrections, and its patient as sent; empty where not known.
+        What was sent, its images among those of the corrections.
     """
-    folder, (target, label), (image, patient) = run / FOLDER, said, kept
+    folder, (target, label) = run / FOLDER, said
     told = next(one for one in _targets(item) if one["name"] == target)
     line: Json = {
-        "image": image,
-        "patient": "" if names_nobody(patient) else pseudonym(folder, patient),
+        "image": kept.name,
+        **({"rows": [dict(row) for row in kept.rows]} if kept.rows else {}),
+        "patient": "" if names_nobody(kept.patient) else pseudonym(folder, kept.patient),
         "target": target,
         "label": label,
         "answer": told["answer"],
         "classes": told["classes"],
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    with disk_errors(folder), (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        # One write a line, so that two of them do not mix.
-        journal.write(json.dumps(line, ensure_ascii=False) + "\n")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            # One write a line, so that two of them do not mix.
+            journal.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _targets(item: Item) -> list[dict[str, Json]]:
@@ -84,7 +84,7 @@ def _targets(item: Item) -> list[dict[str, Json]]:
 
 
 def corrections(run: Path, out: Path, *, escape: bool = True, force: bool = False) -> Corrections:
-    """Write a label file of what readers said, a row per image; what nobody said of an image is empty: unknown.
+    """Write a label file of what readers said, a row per image or of a table; what nobody said is empty: unknown.
 
     Paths are relative to ``RUN/corrections/images``.
 
@@ -108,19 +108,22 @@ def corrections(run: Path, out: Path, *, escape: bool = True, force: bool = Fals
             f"{journal}: is damaged. Every line holds one correction as JSON; take the broken one out."
         ) from None
     unknown = table["patient_id"] == ""
-    # Of an image that does not say whose it is nobody can know; it stands for a patient of its own.
-    table["patient_id"] = table["patient_id"].where(~unknown, table["image_id"])
+    # Of an image or a case that does not say whose it is nobody can know; it stands for a patient of its own.
+    names = table[CASE if CASE in table else "image_id"]
+    table["patient_id"] = table["patient_id"].where(~unknown, names)
     write_table(out, table, escape=escape)
-    return Corrections(out, folder / IMAGES, table, int(unknown.sum()))
+    return Corrections(out, folder / IMAGES, table, names[unknown].nunique())
 
 
-def _table(said: list[dict[str, str]]) -> pd.DataFrame:
-    rows: dict[str, dict[str, str]] = {}
-    targets = dict.fromkeys(one["target"] for one in said)
+def _table(said: list[dict[str, Any]]) -> pd.DataFrame:
+    rows: dict[tuple[str, int], dict[str, str]] = {}
     for one in said:
-        row = rows.setdefault(one["image"], {"path": one["image"], "image_id": Path(one["image"]).name.split(".")[0]})
-        row["patient_id"] = one["patient"]
-        row[one["target"]] = one["label"]
-        row[f"{one['target']}.answered"] = one["answer"]
-    columns = ["path", "image_id", "patient_id", *targets, *(f"{name}.answered" for name in targets)]
-    return pd.DataFrame(list(rows.values())).reindex(columns=columns).fillna("")
+        name, target = one["image"], one["target"]
+        sent = [{CASE: name, **row} for row in one.get("rows", ())]
+        sent = sent or [{"path": name, "image_id": Path(name).name.split(".")[0]}]
+        for position, row in enumerate(sent):
+            told = {"patient_id": one["patient"], target: one["label"], f"{target}.answered": one["answer"]}
+            rows.setdefault((name, position), row).update(told)
+    table = pd.DataFrame(list(rows.values())).fillna("")
+    last = [f"{target}.answered" for target in dict.fromkeys(one["target"] for one in said)]
+    return table[[name for name in table if name not in last] + last]

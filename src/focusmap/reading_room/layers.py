@@ -5,6 +5,8 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +18,7 @@ from focusmap import heatmaps, images, models, study
 from focusmap.basics import InputError, Json, UnreadableImageError, read_table
 from focusmap.evaluation import SHOWN
 from focusmap.images import Image, SliceView, slice_view, voxel_sizes
-from focusmap.reading_room.cases import fitted, samples_of
+from focusmap.reading_room.cases import fitted, rows_of, samples_of
 from focusmap.reading_room.intake import DICOM, SHOWN_WINDOW, Sent, starts, without_paths, write_pixels
 
 if TYPE_CHECKING:
@@ -228,12 +230,31 @@ def segment(room: "Room", sent: Sent) -> dict[str, Json]:
     return {"lesions": lesions}
 
 
-def keep(room: "Room", sent: Sent, folder: Path, stem: str) -> tuple[str, str]:  # noqa: ARG001  (as every task)
-    """Write an image without anything that says whose it is, and return its file's name and its patient as sent."""
-    image = images.read_image(sent.file)
-    patient = images.identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
+class Kept(NamedTuple):
+    """What was sent, kept for a label file: the image's file, or the rows of a case; the patient as sent, or empty."""
+
+    name: str
+    patient: str = ""
+    rows: tuple[Mapping[str, str], ...] = ()
+
+
+def keep(room: "Room", sent: Sent, folder: Path) -> Kept:
+    """Write an image, or those of a case, to a folder without anything that says whose they are."""
+    if not room.form:
+        patient = images.identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
+        return Kept(_keep_image(sent.file, folder), patient)
+    rows = rows_of(room.model.folder, sent.file)
+    kept = tuple(
+        {**row, "path": _keep_image(sent.file.parent / row["path"], folder)} if "path" in row else row for row in rows
+    )
+    return Kept(sha256(dumps(kept).encode()).hexdigest()[:20], rows=kept)
+
+
+def _keep_image(file: Path, folder: Path) -> str:
+    """Return the name of an image's copy: the same for the same content."""
+    image, stem = images.read_image(file), images.content_hash_of(file)[:20]
     folder.mkdir(parents=True, exist_ok=True)
     if len(image.source_shape) == 3:
         images.write_nifti(folder / f"{stem}.nii.gz", image.pixels, image.affine)
-        return f"{stem}.nii.gz", patient
-    return write_pixels(folder / stem, image.pixels).name, patient
+        return f"{stem}.nii.gz"
+    return write_pixels(folder / stem, image.pixels).name

@@ -269,7 +269,7 @@ def _add_outcomes(app: FastAPI, folder: Path, shelf: Shelf) -> None:
         if item.state != "answered" or label not in pages.classes_of(shelf.desk.facts, target):
             raise InputError(f"{label!r} is no class of {target!r}.")
         place = folder / corrections.FOLDER / corrections.IMAGES
-        kept = shelf.desk.ask("keep", item.sent, place, corrections.stem_of(item.sent.file)).result()
+        kept = shelf.desk.ask("keep", item.sent, place).result()
         corrections.store(folder, item, (target, label), kept)
         item.corrected[target] = label
         return item.told()

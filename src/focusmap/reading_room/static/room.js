@@ -236,7 +236,7 @@ function truths(target) {
 }
 
 function reader(item, target) {
-  if (target.kind === "continuous" || facts.form.fields) return null;
+  if (target.kind === "continuous") return null;
   const stored = item.corrected[target.name];
   const called = truths(target).find(([value]) => value === stored)?.[1];
   if (stored !== undefined && state.correcting !== target.name) {
@@ -282,7 +282,7 @@ function block(item, target) {
     { class: isShown ? "target shown" : "target", "data-target": target.name },
     made("div", { class: "head" },
       made("button", { class: "title", type: "button", title: words("map_of", { name: called(facts.labels[own]) }), onclick: () => pick(own) }, target.kind === "binary" ? called(target.classes[0].label) : target.name),
-      target.kind === "continuous" || facts.form.fields || item.corrected[target.name] !== undefined ? null : made("button", { class: "link wrong", type: "button", onclick: () => correct(target.name) }, words("wrong"))),
+      target.kind === "continuous" || item.corrected[target.name] !== undefined ? null : made("button", { class: "link wrong", type: "button", onclick: () => correct(target.name) }, words("wrong"))),
     made("div", { class: `said ${["yes", "no", "none", "unsure"].includes(target.answer) ? target.answer : "class"}` }, inWord(target)),
     why,
     ...(target.why === "unlike" ? [] : numbers(target)),
