@@ -41,10 +41,16 @@ ONE_ID = [
     ["TCGA-AB-1234", "tcga_ab_1234", "TCGAAB1234", "TCGA.AB 1234"],
     ["张伟", "张 伟".replace(" ", ""), "张伟\u3000", "张\u200b伟"],
     ["MGH-A-017", "mgh_a_17", "MGH A17"],
+    ["Müller", "Mueller", "Muller", "MUELLER", "Mu\u0308ller", "M&uuml;ller"],
+    ["Søren Łęk 7", "Soeren Lek 7", "SOREN_LEK_07"],
+    ["Yıldız", "Yildiz", "YILDIZ"],
+    ["550e8400-e29b-41d4-a716-446655440000", "550E8400E29B41D4A716446655440000",
+     "{550e8400-e29b-41d4-a716-446655440000}", "urn:uuid:550e8400-e29b-41d4-a716-446655440000"],
+    ["b'017'", "17", "paziente 17", "пациент 17", "sujet n° 17"],
 ]  # fmt: skip
 APART = ["1", "10", "100", "1-17", "117", "11-7", "P1", "P10", "Q1", "1.1", "1.10", "110", "12e4567", "1a", "a1b2",
          "が",
-         "か", "Li Wang", "Wang Li", "张伟", "张为", "1.75E+01", "0"]  # fmt: skip
+         "か", "AE1", "A1", "OE-2", "O-2", "Li Wang", "Wang Li", "张伟", "张为", "1.75E+01", "0"]  # fmt: skip
 
 
 @pytest.mark.parametrize("forms", ONE_ID, ids=[forms[0] for forms in ONE_ID])
@@ -72,7 +78,8 @@ def test_a_number_is_one_id_however_it_is_written(number: int, form: str):
     "text",
     ["", " ", "nan", "NaN", "NA", "n/a", "N.A.", "#N/A", "<NA>", "null", "None", "unknown", "Unknown ", "not known",
      "-",
-     "--", "—", "?", "???", ".", "-1", "-999", "−1", "xxx", "anonymous", "ANONYMIZED", "#REF!", "未知", "不详", "匿名"],
+     "--", "—", "?", "???", ".", "-1", "-999", "−1", "xxx", "anonymous", "ANONYMIZED", "#REF!", "未知", "不详", "匿名",
+     "k. A.", "n.v.t.", "onbekend", "미상"],
 )  # fmt: skip
 def test_texts_that_name_nobody(text: str):
     assert names_nobody(text)

@@ -130,6 +130,13 @@ def test_a_column_without_a_name_is_no_finding(tmp_path, name):
         (["有结节", "有结节", "无结节"], "有结节"),
         (["tumour", "tumour", "non-tumour"], "tumour"),
         (["(1) No finding", "(2) mass", "(2) mass"], "(2) mass"),
+        (["bösartig", "bösartig", "gutartig"], "bösartig"),
+        (["malade", "malade", "sain"], "malade"),
+        (["pathologisch", "pathologisch", "o.B."], "pathologisch"),
+        (["Tumor", "Tumor", "ohne Befund"], "Tumor"),
+        (["異常あり", "異常あり", "異常なし"], "異常あり"),
+        (["auffällig", "auffällig", "unauffällig"], "auffällig"),
+        (["양성", "양성", "음성"], "양성"),
     ],
 )
 def test_the_class_that_means_no_is_the_negative_one_however_rare(tmp_path, cells, positive):
@@ -281,7 +288,9 @@ def test_a_flag_that_is_not_known_is_said(tmp_path, word):
     [("yes", "no"), ("Y", "N"), ("TRUE", "false"), ("+", "-"), ("positive", "Negative"), ("有", "无"), ("是", "否"),
      ("阳性", "阴性"), ("present", "absent"), ("√", "×"), ("ja", "nein"), ("oui", "non"), ("J", "N"), ("O", "N"),
      ("WAHR", "FALSCH"), ("あり", "なし"), ("'1'", "'0'"), ("b'1'", "b'0'"), ("[1]", "[0]"), ("(1)", "(0)"),
-     ("1.000e+00", "0.000e+00")],
+     ("1.000e+00", "0.000e+00"), ("ja", "nee"), ("ja", "nej"), ("tak", "nie"), ("ano", "ne"), ("evet", "hayır"),
+     ("var", "yok"), ("kyllä", "ei"), ("igen", "nem"), ("da", "nu"), ("ναι", "όχι"), ("예", "아니오"), ("نعم", "لا"),
+     ("có", "không"), ("positif", "négatif"), ("vorhanden", "nicht vorhanden"), ("+ve", "-ve")],
 )  # fmt: skip
 def test_yes_and_no_in_words_are_flags(tmp_path, yes, no):
     cohort = cohort_of(tmp_path, "Effusion,Edema", [f"{yes},{no}", f"{no},{yes}", f"{no},", f"{yes},{no}"])
@@ -305,6 +314,7 @@ def test_words_beside_flags_are_said_to_be_no_target(tmp_path):
 def test_short_words_mean_yes_and_no_only_in_pairs():
     assert yes_and_no(["F", "M"]) == {}
     assert yes_and_no(["F", "T"]) == {"F": 0.0, "T": 1.0}
+    assert yes_and_no(["양성", "악성"]) == {}  # benign and malignant; beside 음성, positive
     assert yes_and_no(["1", "0", "-"]) == {"1": 1.0, "0": 0.0}
 
 

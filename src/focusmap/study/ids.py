@@ -2,15 +2,17 @@
 
 Spreadsheets, databases and people write one id in many forms. Two ids are one in the normal form if they differ only in
 
-- capitals; accents; composed and decomposed letters; full-width and other digits and letters; Cyrillic and Greek
-  letters that look like Latin ones;
+- capitals; accents, and what stands for them (``Müller``, ``Mueller``, ``Muller``; ``Łukasz``, ``Lukasz``); composed
+  and decomposed letters; full-width and other digits and letters; Cyrillic and Greek letters that look like Latin ones;
 - blanks of any kind, invisible characters, quotes, a spreadsheet's ``="..."``, and signs at either end;
 - the sign between two parts (any dash, ``_ / . , ^`` or a blank), or whether two parts are parted at all that are not
   both numbers;
 - leading zeros of a number; ``.0`` behind it; thousands separators; scientific notation (``1.7E+01``);
 - a word before a number that only says what it is (``patient 17``, ``sub-17``, ``ID no. 17``, ``#17``, ``第17号``);
 - the way in which a day is written (``2021-05-03``, ``20210503``, ``3.5.2021``), and a time of midnight behind it;
-- letters that were read in a wrong encoding (``MÃ¼ller``), or written for HTML (``M&uuml;ller``).
+- letters that were read in a wrong encoding (``MÃ¼ller``), or written for HTML (``M&uuml;ller``) or by Python
+  (``b'17'``);
+- the signs of a UUID.
 """
 
 import html
@@ -34,14 +36,24 @@ LOOK_ALIKES = str.maketrans(
     "abeikmhopctyxjsdhabezhikmnoptyx",
 )
 """Cyrillic and Greek letters that look like Latin ones, small or capital."""
+MARKED = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ŋ": "n", "ŧ": "t"}
+)
+"""Letters with marks that are no accents to Unicode, as systems without them write them."""
+LONG_WORD, UMLAUT = re.compile(r"[^\W\d_]{5,}"), re.compile(r"(?<=[aou])e+")
+"""Letters in a row of which ``ae`` is taken for an ``ä``; fewer are a code."""
+UUID = re.compile(r"(?:urn:uuid:)?\{?([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\}?")
+BYTES = re.compile(r"\s*b(['\"])(.*)\1\s*", re.DOTALL)
 QUOTES = dict.fromkeys(map(ord, "'\"`´‘’‚‛“”„‟‹›«»′″「」『』"))
 SAYS_WHAT = frozenset(
     [
         "patient", "patients", "patientid", "pat", "pt", "subject", "subjectid", "subj", "sub", "participant", "id",
         "pid", "mrn", "no", "nr", "num", "number", "person", "individual", "case", "fall", "proband", "paciente", "n",
-        "patno", "patnr", "subjectno", "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号", "第", "例", "病例",
+        "patno", "patnr", "subjectno", "sujet", "dossier", "paziente", "pacjent", "potilas", "hasta", "пациент", "환자",
+        "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号", "第", "例", "病例",
     ]
 )  # fmt: skip
+SAYS_WHAT |= {word.translate(LOOK_ALIKES) for word in SAYS_WHAT}
 NOBODY = frozenset(
     [
         "", "nan", "na", "nat", "null", "nil", "none", "unknown", "unk", "unspecified", "undefined", "missing",
@@ -53,13 +65,15 @@ NOBODY = frozenset(
         "leer", "vide", "vacio", "sconosciuto", "inf", "infinity", "unassigned", "1qnan", "1ind", "未知", "不详",
         "不明", "缺失", "空", "无", "無", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填", "暂无", "缺",
         "未录入", "未登记", "无名氏", "неизвестно", "noname", "unkn", "unnamed", "keine", "ditto",
-        "objectobject", "无名",
+        "objectobject", "无名", "onbekend", "okand", "ukjent", "ukendt", "nieznany", "neznamy", "bilinmiyor",
+        "tuntematon", "ismeretlen", "necunoscut", "αγνωστο", "brakdanych", "sinnombre", "sindatos",
+        "desconhecido", "naoinformado", "nonrenseigne", "sansnom", "미상", "알수없음", "غيرمعروف",
         "tobeassigned", "pending", "seenote", "patient", "patientid", "subject", "subjectid", "participant", "id",
         *(word.replace(" ", "") for word in DOUBTFUL if " " in word),
     ]
 )  # fmt: skip
 NOBODY |= {word.translate(LOOK_ALIKES) for word in NOBODY}
-NOBODY_BY_SIGNS = frozenset(["\\n", "n.b", "n/d", "n.d", "n/k", "n.k", "k.a", "n.n", "n. n"])
+NOBODY_BY_SIGNS = frozenset(["\\n", "n.b", "n/d", "n.d", "n/k", "n.k", "k.a", "k. a", "n.n", "n. n", "n.v.t", "s/d"])
 """What means nobody with its signs, and may be somebody's initials without."""
 INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.0+)?|\d{1,3}(?:[. ]\d{3})+(?:,0+)?")
@@ -89,8 +103,9 @@ def normal_id(text: str) -> str:
     """
     if usual := USUAL.fullmatch(text):
         word = usual[1].lower()
-        return usual[2] if word in SAYS_WHAT else word + usual[2]
+        return usual[2] if word in SAYS_WHAT else _without_umlauts(word + usual[2])
     plain = _plain(text).removeprefix("+")
+    plain = "".join(uuid.groups()) if (uuid := UUID.fullmatch(plain)) else plain
     parts = PARTS.findall(_day(plain) or _number(plain) or re.sub(r"(?<=\d)[.,]0+$", "", plain))
     first = next((place for place, part in enumerate(parts) if part not in SAYS_WHAT), 0)
     if first and parts[first].isdigit():
@@ -102,7 +117,12 @@ def normal_id(text: str) -> str:
         number = part.isdigit()
         joined += "-" if number and joined[-1:].isdigit() else ""
         joined += (part.lstrip("0") or "0") if number else part
-    return joined or plain
+    return _without_umlauts(joined) or plain
+
+
+def _without_umlauts(text: str) -> str:
+    """Return a text with ``a`` for ``ae`` in its words, as ``ä`` without its accent has it."""
+    return LONG_WORD.sub(lambda word: UMLAUT.sub("", word[0]), text) if "e" in text else text
 
 
 def names_nobody(text: str) -> bool:
@@ -201,12 +221,13 @@ def spelled_apart(known: Iterable[str], theirs: Iterable[str]) -> list[str]:
 def _plain(text: str) -> str:
     """Return a text in small Latin letters and ASCII digits as far as it goes, without quotes and invisible signs."""
     text = html.unescape(text) if "&" in text else text
+    text = written[2] if (written := BYTES.fullmatch(text)) else text
     if not text.isascii():
         text = _well_read("".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip())
         apart = unicodedata.normalize("NFKD", text.casefold())
         whole = "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")
         text = "".join(map(_simple, unicodedata.normalize("NFKC", whole)))
-    text = text.casefold().translate(LOOK_ALIKES).translate(QUOTES)
+    text = text.casefold().translate(LOOK_ALIKES).translate(MARKED).translate(QUOTES)
     return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split()).lstrip("=").strip()
 
 

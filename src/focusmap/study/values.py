@@ -27,25 +27,36 @@ DOUBTFUL = frozenset(
      "-", "--", "---", "/", "nd", "n.d", "n/d", "nk", "n/k", "not reported", "not recorded", "not stated", "not tested",
      "not evaluated", "not examined", "not specified", "not provided", "not entered", "not assigned", "no information",
      "no record", "pending", "awaited", "none", "see note", "see above", "same as above", "ditto", "unbekannt",
-     "keine angabe", "k.a", "nicht bekannt", "inconnu", "desconocido", "sconosciuto", "неизвестно", "未知", "不详",
-     "不明", "不清楚", "待定", "待查", "待排", "未查", "未做", "未检", "未测", "未检查", "未提及", "同上"]
+     "keine angabe", "k.a", "nicht bekannt", "inconnu", "desconocido", "sconosciuto", "неизвестно", "нет данных", "н/д",
+     "keine daten", "non renseigne", "non precise", "non disponible", "sin datos", "sin dato", "s/d", "no disponible",
+     "desconhecido", "nao informado", "non noto", "non disponibile", "onbekend", "n.v.t", "okand", "ukjent", "ukendt",
+     "nieznany", "brak danych", "neznamy", "bilinmiyor", "αγνωστο", "알 수 없음", "미상", "غير معروف", "不明", "未知",
+     "不详", "不清楚", "待定", "待查", "待排", "未查", "未做", "未检", "未测", "未检查", "未提及", "同上"]
 )  # fmt: skip
 """Cells that most likely do, though a class may be called so."""
+# Words for yes and no as `plain` has them, in small letters without accents.
 YES = frozenset(
     ["1", "yes", "y", "true", "t", "positive", "pos", "present", "+", "(+)", "detected", "checked", "ticked",
      "有", "是", "阳性", "阳", "真",
      "存在", "对", "√", "✓", "✔", "☑", "陽性", "ja", "j", "wahr", "oui", "o", "vrai", "si", "sí", "s", "sim",
-     "verdadero", "да", "はい", "有り", "あり"]
+     "verdadero", "да", "はい", "有り", "あり", "+ve", "positivo", "positiva", "positif", "positiv", "positief",
+     "pozitif", "pozitivni", "pozytywny", "dodatni", "положительныи", "положительно", "presente", "vorhanden",
+     "aanwezig", "obecny", "evet", "tak", "ano", "igen", "kylla", "da", "ναι", "ya", "co", "var", "예", "네", "양성",
+     "있음", "نعم", "ايجابي"]
 )  # fmt: skip
 NO = frozenset(
     ["0", "no", "n", "false", "f", "negative", "neg", "absent", "-", "(-)", "not detected", "unchecked", "not checked",
      "not present", "无", "否", "阴性", "阴",
      "假", "没有", "未见", "不是", "错", "×", "✗", "✘", "☐", "陰性", "無", "沒有", "nein", "falsch", "non", "faux",
-     "falso", "não", "nao", "нет", "いいえ", "無し", "なし"]
+     "falso", "não", "nao", "нет", "いいえ", "無し", "なし", "-ve", "undetected", "negativo", "negativa", "negatif",
+     "negativ", "negatief", "negativni", "ujemny", "отрицательныи", "отрицательно", "ausente", "assente",
+     "nicht vorhanden", "afwezig", "nieobecny", "hayır", "hayir", "nee", "nej", "nei", "nie", "ne", "nem", "ei", "nu",
+     "οχι", "tidak", "khong", "yok", "아니오", "아니요", "음성", "없음", "لا", "سلبي"]
 )  # fmt: skip
 PAIRS = (
     ("y", "n"), ("j", "n"), ("o", "n"), ("s", "n"), ("t", "f"), ("+", "-"), ("(+)", "(-)"), ("oui", "non"),
-    ("si", "no"),
+    ("si", "no"), ("tak", "nie"), ("ano", "ne"), ("igen", "nem"), ("kylla", "ei"), ("da", "ne"), ("da", "nu"),
+    ("ya", "tidak"), ("co", "khong"), ("var", "yok"), ("양성", "음성"),
 )  # fmt: skip
 """Short words that mean yes and no only beside each other."""
 UNCERTAIN = frozenset(
@@ -263,9 +274,16 @@ def _lists_by(sign: str, cells: Sequence[str]) -> bool | None:
 
 NOTHING_FOUND = (
     "normal", "healthy", "negative", "none", "no", "0", "false", "absent", "clear", "control", "background", "notumor",
+    "well", "unremarkable", "within normal limits", "wnl", "nad", "normale", "normaal", "normalny", "норма", "gesund",
+    "unauffällig", "o.b.", "o. b.", "sain", "saine", "sano", "sana", "sani", "gezond", "frisk", "zdrowy", "zdravý",
+    "здоров", "sağlıklı", "saudável", "정상",
     "正常", "无异常", "未见异常", "健康", "阴性", "阴", "无", "否", "没有", "对照",
 )  # fmt: skip
-"""What a class without a finding is called in the label files of public data sets."""
+"""What a class without a finding is called in the label files of public data sets, and by hospitals."""
+WITHOUT = (
+    "no ", "无", "未见", "without ", "ohne ", "kein ", "keine ", "sans ", "sin ", "sem ", "senza ", "geen ", "ingen ",
+    "bez ", "без ", "нет ",
+)  # fmt: skip
 
 
 def means_nothing_found(name: str) -> bool:
@@ -275,7 +293,7 @@ def means_nothing_found(name: str) -> bool:
     [True, True, True, True, False]
     """
     word = plain_name(without_code(name))
-    return word in NOTHING_FOUND or word.startswith(("no ", "无", "未见"))
+    return word in NOTHING_FOUND or word.startswith(WITHOUT) or word.endswith(("なし", "없음"))
 
 
 def plain_name(name: str) -> str:
