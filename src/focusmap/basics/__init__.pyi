@@ -18,7 +18,6 @@ from .files import block_sums as block_sums
 from .files import branch as branch
 from .files import check_sealed as check_sealed
 from .files import cut_to as cut_to
-from .files import disk_errors as disk_errors
 from .files import file_hash as file_hash
 from .files import is_table as is_table
 from .files import items as items
@@ -26,7 +25,6 @@ from .files import number as number
 from .files import read_json as read_json
 from .files import read_table as read_table
 from .files import read_yaml as read_yaml
-from .files import refuse_existing as refuse_existing
 from .files import refuse_undecodable as refuse_undecodable
 from .files import remove_abandoned as remove_abandoned
 from .files import seal_of as seal_of
@@ -46,6 +44,11 @@ from .installation import Diagnosis as Diagnosis
 from .installation import OptionalPart as OptionalPart
 from .installation import chinese_typeface as chinese_typeface
 from .installation import require as require
+from .places import UMASK as UMASK
+from .places import disk_errors as disk_errors
+from .places import files_within as files_within
+from .places import refuse_existing as refuse_existing
+from .places import refuse_unwritable as refuse_unwritable
 from .progress import Progress as Progress
 from .progress import Say as Say
 from .progress import silent as silent

@@ -3,7 +3,6 @@
 A part of a tree that may be absent is asked for by the type it should have.
 """
 
-import errno
 import hashlib
 import json
 import math
@@ -18,7 +17,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, TypeAlias
 
-from focusmap.basics.errors import DiskError, InputError, MissingFileError, listed
+from focusmap.basics.errors import InputError, MissingFileError, listed
+from focusmap.basics.places import UMASK, disk_errors, refuse_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,36 +28,7 @@ if TYPE_CHECKING:
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 HASHES = "hashes.json"
 BLOCK = 2**24
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
-
-
-@contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turn what the disk refuses in the block into one `DiskError` that names `place` and the remedy."""
-    try:
-        yield
-    except (MissingFileError, DiskError):
-        raise
-    except OSError as error:
-        raise _refused(place, error.strerror or str(error), error.errno) from error
-    except Exception as error:
-        # safetensors tells of a full disk by an error of its own.
-        from safetensors import SafetensorError
-
-        if isinstance(error, SafetensorError):
-            raise _refused(place, str(error)) from error
-        raise
-
-
-def _refused(place: Path, reason: str, number: int | None = errno.ENOSPC) -> DiskError:
-    """Return the error with the remedy that fits."""
-    remedies = {
-        **dict.fromkeys(FULL, "Free some space or choose another folder."),
-        errno.ENAMETOOLONG: "Shorten its name: 255 bytes are allowed, and a Chinese letter takes three.",
-    }
-    remedy = remedies.get(number or 0, "Choose another folder, or have this one made writable.")
-    return DiskError(f"{place}: cannot be written ({reason}). {remedy}")
 
 
 @contextmanager
@@ -74,6 +45,7 @@ def atomic(path: Path, *, sealed: bool = False) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         with disk_errors(path):
+            refuse_device(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             stem = f".{cut_to(path.stem, 99)}."
             with NamedTemporaryFile(dir=path.parent, prefix=stem, suffix=path.suffix, delete=False) as file:
@@ -84,7 +56,7 @@ def atomic(path: Path, *, sealed: bool = False) -> Iterator[Path]:
                 refuse_undecodable(re.findall(r'[^,"\n]*[\ud800-\udfff][^,"\n]*', str(error.object)))
                 raise
             # Last, since safetensors puts a file of its own, which only its writer may read, in this one's place.
-            temporary.chmod(0o644)
+            temporary.chmod(0o666 & ~UMASK)
             if sealed or is_sealed(path):
                 _seal(path, temporary)
             temporary.replace(path)
@@ -158,13 +130,6 @@ def refuse_undecodable(names: Iterable[str]) -> None:
             f"the names of {len(wrong)} files are not UTF-8: {shown}. They come from a system with another encoding: "
             "rename them, for example with convmv -f latin1 -t utf8 -r --notest FOLDER (-f gbk for Chinese names)."
         )
-
-
-def refuse_existing(*paths: Path, force: bool) -> None:
-    """Raise `InputError` if one of the files is there already and `force` is not given."""
-    for path in paths:
-        if path.exists() and not force:
-            raise InputError(f"{path}: exists already. Choose another place, or add --force.")
 
 
 def file_hash(path: Path) -> str:

@@ -52,6 +52,8 @@ OF_THE_DISK = (
 )  # fmt: skip
 """Errors of the disk, or of a name that it does not have, which are no fault of ours."""
 
+FORBIDDEN = (errno.EACCES, errno.EPERM)
+
 EPILOG = """\
 start here:
   focusmap demo                                 a generated study, in under three minutes
@@ -144,7 +146,8 @@ def _guarded(parsed: argparse.Namespace) -> int:
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.", file=sys.stderr)
+        remedy = " Have it opened to you, or choose another place." if error.errno in FORBIDDEN else ""
+        print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.{remedy}", file=sys.stderr)
         return 2
 
 

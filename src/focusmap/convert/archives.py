@@ -13,7 +13,7 @@ from typing import IO, TypeAlias
 
 import numpy as np
 
-from focusmap.basics import InputError
+from focusmap.basics import InputError, files_within
 from focusmap.images import AGAIN, Budget, Pixels, check_bytes, largest_output, remedy
 from focusmap.images.budget import budget
 
@@ -154,7 +154,7 @@ def open_zip(source: Path | IO[bytes], name: str = "") -> zipfile.ZipFile:
 
 
 def _folder_members(folder: Path, wanted: Wanted) -> Iterator[Member]:
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))
+    files = sorted(files_within(folder), key=lambda path: natural(str(path)))
     for path in files:
         if wanted(path.name):
             yield path.relative_to(folder).as_posix(), partial(_read_file, path)

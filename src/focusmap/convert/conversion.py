@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from focusmap.basics import (
+    UMASK,
     InputError,
     MissingFileError,
     Progress,
@@ -191,7 +192,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         with disk_errors(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             building = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-            building.chmod(0o755)
+            building.chmod(0o777 & ~UMASK)
             yield building
             out.mkdir(exist_ok=True)
             for item in building.iterdir():

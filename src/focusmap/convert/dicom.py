@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.basics import FocusmapError, UnreadableImageError, listed
+from focusmap.basics import FocusmapError, UnreadableImageError, files_within, listed
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
 from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
@@ -35,15 +35,16 @@ def is_dicom(path: Path) -> bool:
     """Return True for a file that is DICOM by its content or its name, but for the table of contents of a disc."""
     if not path.is_file() or path.name == DIRECTORY:
         return False
-    head = read_head(path, MAGIC_OFFSET + len(MAGIC))
-    return head[MAGIC_OFFSET:] == MAGIC or path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+    if path.name.lower().removesuffix(".gz").endswith(SUFFIXES):
+        return True
+    return read_head(path, MAGIC_OFFSET + len(MAGIC))[MAGIC_OFFSET:] == MAGIC
 
 
 def dicom_files(source: Path) -> list[Path]:
     """Return the DICOM files of a folder and its folders in natural order, or the one file that is named."""
     if not source.is_dir():
         return [source] if is_dicom(source) else []
-    return sorted((path for path in source.rglob("*") if is_dicom(path)), key=lambda path: natural(str(path)))
+    return sorted(filter(is_dicom, files_within(source)), key=lambda path: natural(str(path)))
 
 
 def unpack_dicom(source: Path) -> Iterator[Packed]:
@@ -58,6 +59,8 @@ def unpack_dicom(source: Path) -> Iterator[Packed]:
             yield from _frames(path, name)
         except FocusmapError as error:
             yield PackedFailure(name, str(error))
+        except PermissionError as error:
+            yield PackedFailure(name, f"cannot be read ({error.strerror})")
         # A foreign decoder may raise anything; whatever it is, it says that this one file cannot be read.
         except Exception:
             yield PackedFailure(name, f"cannot be decoded: it is damaged. {AGAIN}")
@@ -127,6 +130,8 @@ def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
             voxels, affine = stacked(slices)
         except FocusmapError as error:
             yield PackedFailure(shown, f"{error}{ALONE if is_alone else ''}")
+        except PermissionError as error:
+            yield PackedFailure(shown, f"cannot be read ({error.strerror})")
         # A foreign decoder may raise anything; whatever it is, it says that this one series cannot be read.
         except Exception:
             yield PackedFailure(shown, f"cannot be decoded: it is damaged. {AGAIN}")

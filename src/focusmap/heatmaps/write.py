@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import Progress, read_table, silent, write_failures, write_table
+from focusmap.basics import Progress, read_table, refuse_unwritable, silent, write_failures, write_table
 from focusmap.evaluation import Reference, Showing
 from focusmap.heatmaps import map_files
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
@@ -201,6 +201,7 @@ def clear_maps(out: Path) -> None:
 @contextmanager
 def whole(out: Path) -> Iterator[None]:
     """Remove what an earlier call left in a folder, and what this block leaves there if it does not succeed."""
+    refuse_unwritable(out)
     is_new = not out.exists()
     clear_maps(out)
     try:

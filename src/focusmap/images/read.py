@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, listed
+from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, files_within, listed
 from focusmap.images import budget, dicom, nifti, raster, tiff
 from focusmap.images.image import Image
 
@@ -183,12 +183,15 @@ def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
 
     Raises
     ------
-    InputError
-        If one is a symbolic link out of the folder, unless these are followed.
+    InputError, PermissionError
+        If one is a symbolic link out of the folder, unless these are followed; if a folder may not be opened.
     """
     known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
-    files = (path for path in folder.rglob("*") if path.is_file())
-    visible = (path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    visible = (
+        path
+        for path in files_within(folder)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     images = sorted(path for path in visible if path.name.lower().endswith(known) or is_image(path))
     refuse_links_out(folder, (str(path.relative_to(folder)) for path in images), follow=follow_links)
     return images
@@ -198,8 +201,11 @@ def is_image(path: Path) -> bool:
     """Return whether a file is an image, by its content or its name."""
     try:
         _recognise(path)
-    except (UnreadableImageError, OSError):
+    except UnreadableImageError:
         return False
+    except OSError as error:
+        # It may be one; whoever reads it is told why not.
+        return isinstance(error, PermissionError)
     return True
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import socket
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 
-from focusmap.basics import DiskError, InputError, Progress, UnreadableImageError, listed, silent, suggest
-from focusmap.basics.files import Json, block_sums, disk_errors, read_json, remove_abandoned, write_json
+from focusmap.basics import DiskError, InputError, Progress, UnreadableImageError, disk_errors, listed, silent, suggest
+from focusmap.basics.files import Json, block_sums, read_json, remove_abandoned, write_json
 from focusmap.images.prepare import AnyPreparation, FloatArray, Uint8Array, preparation_from
 from focusmap.images.workers import SHARE, Outcome, PreparedImage, prepare_by_shares, prepare_in_order
 from focusmap.scale import Cluster, mapped, write_unread
@@ -360,8 +360,8 @@ def _building_folder(folder: Path, wanted: Wanted) -> Iterator[Path]:
             building_here = f".building-{socket.gethostname()}-"
             remove_abandoned(folder, building_here)
             _check_room(folder, wanted)
-            building = Path(tempfile.mkdtemp(prefix=f"{building_here}{os.getpid()}-", dir=folder))
-            building.chmod(0o755)
+            building = folder / f"{building_here}{os.getpid()}-{uuid.uuid4().hex}"
+            building.mkdir()
             yield building
     finally:
         if building is not None:

@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.basics import HASHES, InputError, Json, branch, file_hash, read_json, text, write_json
+from focusmap.basics import HASHES, InputError, Json, branch, file_hash, read_json, refuse_unwritable, text, write_json
 from focusmap.evaluation import Predictions, read_predictions
 from focusmap.models import Prepared, library_versions, store_for, train_all, train_baseline
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, read_study
@@ -50,6 +50,7 @@ def reproduce(folder: Path, out: Path | None = None, options: RunOptions = RunOp
     if run.is_stopped or not run.manifest.is_file() or not run.predictions("tune").is_file():
         raise InputError(f"{folder}: was not trained to its end. Go on with: focusmap train --resume {folder}")
     cohort = load_cohort(run.folder)
+    refuse_unwritable(run.folder / REPRODUCTION)
     beside = run.folder.resolve().parent
     place = TemporaryDirectory(dir=beside, prefix=f".{run.folder.name}.again-") if out is None else nullcontext(out)
     with place as name, writing(Path(name)):
