@@ -41,10 +41,10 @@ def _write(request: DicomRequest) -> Iterator[str]:
     answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
     answers = write_objects(answering, _inputs(request), out)
     n_objects = sum(len(answer.objects) for answer in answers)
-    yield f"objects: {out} ({n_objects} of {len(answers)} images)"
+    yield f"objects: {out} ({n_objects} about {len(answers)} image{'s' * (len(answers) != 1)})"
     for name in dict.fromkeys(name for answer in answers for name in answer.missing):
         reasons = [answer.missing[name] for answer in answers if name in answer.missing]
-        yield f"  no {name} of {len(reasons)} images: {reasons[0]}"
+        yield f"  no {name} of {len(reasons)} of them: {reasons[0]}"
 
 
 def _deidentify(request: DicomRequest) -> Iterator[str]:
