@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -285,3 +286,9 @@ def test_what_is_written_is_read(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("cells") / "a.csv"
     write_table(path, pd.DataFrame({"text": texts, "other": "x"}))
     assert list(read_table(path)["text"]) == texts
+
+
+def test_a_pipe_is_no_table_since_it_is_read_once_only(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(InputError, match=r"labels\.csv: is a pipe or a device.*Write the table to a file"):
+        read_table(tmp_path / "labels.csv")

@@ -73,7 +73,10 @@ def test_what_may_not_be_read_is_refused_in_one_line(study, tmp_path):
     (tmp_path / "labels.csv").chmod(0)
     done = run("audit", tmp_path / "labels.csv", "--images", study, "--out", tmp_path / "audit")
     refused_in_one_line(done, tmp_path / "labels.csv", "Permission denied", "Have it opened to you")
+    (tmp_path / "labels.csv").chmod(0o644)
     (study / "a").chmod(0)
+    done = run("audit", tmp_path / "labels.csv", "--images", study, "--out", tmp_path / "audit")
+    refused_in_one_line(done, study / "a", "may not be opened")
     done = run("index", study, "--out", tmp_path / "found.csv")
     refused_in_one_line(done, study / "a", "Permission denied")
     assert not (tmp_path / "found.csv").exists()
@@ -145,3 +148,17 @@ def _starts(other: dict[str, object]) -> bool:
         return subprocess.run([sys.executable, "-c", "import focusmap.cli"], **other).returncode == 0
     except PermissionError:
         return False
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_is_no_bug(study, tmp_path, closed):
+    command = f"{sys.executable} -m focusmap audit {study}/none.csv --out {tmp_path}/audit {closed}>&-"
+    assert subprocess.run(command, shell=True, capture_output=True, check=False).returncode == 2
+
+
+def test_a_folder_that_was_removed_is_named(study, tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone && {sys.executable} -m focusmap audit {study}/labels.csv"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("focusmap audit: the folder that you are in was removed. Go to another one.\n")

@@ -1,5 +1,6 @@
 """The guard: who may ask, from where, and with how much."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from focusmap.basics import InputError
 from focusmap.cli import main
-from focusmap.reading_room.guard import Guard, check_address
+from focusmap.reading_room.guard import Guard, check_address, listening
 from focusmap.verbs.requests import ServeRequest
 
 TOKEN = "a-token-of-many-signs"
@@ -87,3 +88,16 @@ def test_every_answer_says_what_a_browser_may_do_with_it() -> None:
 def test_limits_that_allow_nothing_are_refused() -> None:
     with pytest.raises(InputError, match="keep"):
         ServeRequest(keep=0)
+
+
+def test_an_address_that_cannot_be_had_is_refused_by_its_name() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(InputError, match=r"is taken by another.*--port"),
+    ):
+        listening(ServeRequest(port=taken.getsockname()[1]))
+    for request in (ServeRequest(port=70_000), ServeRequest(host="no.such.name.invalid")):
+        with pytest.raises(InputError, match="is no address of this machine"):
+            listening(request)
+    with listening(ServeRequest(port=0)) as door:
+        assert door.getsockname()[0] == "127.0.0.1"

@@ -97,6 +97,8 @@ def _refuse_no_table(content: bytes, path: Path) -> None:
 
 def _unpacked(path: Path) -> bytes:
     """Return the bytes of a file, or of what a gzip file packs, which may not inflate without measure."""
+    if path.is_fifo() or path.is_char_device():
+        raise InputError(f"{path}: is a pipe or a device, which is read once only. Write the table to a file.")
     try:
         with path.open("rb") as file:
             is_packed = file.read(2) == b"\x1f\x8b"

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that ``focusmap --help`` is 
 
 import argparse
 import errno
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -103,6 +104,8 @@ def build_parser(command: str | None) -> tuple[Parser, Parser]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see the table of exit codes in the documentation)."""
+    # Where they were closed, Python has None in their place.
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: PTH123, SIM115
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if word in COMMANDS), None)
     parser, chosen = build_parser(command)
@@ -129,7 +132,10 @@ def _guarded(parsed: argparse.Namespace) -> int:
     # Threads that wait by spinning make two programs on one machine several times slower than one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     name, typed = parsed.command, typed_in(parsed)
+    # It tells at length where it keeps its fonts if the home may not be written.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
+        _refuse_no_folder()
         command = made(command_class(name), typed)
         reading = getattr(command, "reading", None)
         with raised_budget(reading.budget if reading else None):
@@ -149,6 +155,16 @@ def _guarded(parsed: argparse.Namespace) -> int:
         remedy = " Have it opened to you, or choose another place." if error.errno in FORBIDDEN else ""
         print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.{remedy}", file=sys.stderr)
         return 2
+
+
+def _refuse_no_folder() -> None:
+    """Raise `MissingFileError` where the folder that the command runs in was removed: libraries die of it."""
+    from focusmap.basics import MissingFileError
+
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise MissingFileError("the folder that you are in was removed. Go to another one.") from None
 
 
 def _resume_hint(command: str, typed: Mapping[str, object]) -> str:

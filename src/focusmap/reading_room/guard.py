@@ -1,9 +1,11 @@
 """Who may ask, how much may be sent, and what a browser may do with the answer: one wrapper around the whole site."""
 
 import asyncio
+import errno
 import hashlib
 import hmac
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -49,6 +51,21 @@ def check_address(request: ServeRequest) -> None:
             f"--host {request.host}: others can reach this address. Add --token TEXT (or the variable FOCUSMAP_TOKEN), "
             f"such as --token {secrets.token_urlsafe(18)}"
         )
+
+
+def listening(request: ServeRequest) -> socket.socket:
+    """Return what listens at the address of a request; `InputError` where it is taken, is none, or is not for users."""
+    address = f"{request.host}:{request.port}"
+    remedies = {
+        errno.EADDRINUSE: f"{address} is taken by another program. Choose another --port.",
+        errno.EACCES: f"{address} is for the administrator alone. Choose a --port above 1023.",
+    }
+    try:
+        family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+        return socket.create_server((request.host, request.port), family=family)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        raise InputError(remedies.get(number or 0, f"{address} is no address of this machine ({error}).")) from None
 
 
 class _TooLargeError(Exception):

@@ -9,7 +9,7 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -52,17 +52,14 @@ def serve(folder: Path, request: ServeRequest = ServeRequest(), ready: Callable[
     request = replace(request, token=request.token or os.environ.get("FOCUSMAP_TOKEN", ""))
     guard.check_address(request)
     open_run(folder)
-    desk = Desk(folder, request)
-    try:
+    with guard.listening(request) as door, closing(Desk(folder, request)) as desk:
         # No log of requests: their addresses may hold the token. What is logged names nobody.
         settings = uvicorn.Config(
             site_of(folder, desk), request.host, request.port, log_level="warning", access_log=False,
             limit_concurrency=512, timeout_graceful_shutdown=5, server_header=False,
         )  # fmt: skip
         ready()
-        uvicorn.Server(settings).run()
-    finally:
-        desk.close()
+        uvicorn.Server(settings).run(sockets=[door])
 
 
 def site_of(folder: Path, desk: Desk) -> guard.Guard:

@@ -77,8 +77,9 @@ def _near_miss(images: Path, path: str) -> str:
         return f" is not there, but {tail} is: --images names the folder that the paths begin in"
     try:
         names = sorted(entry.name for entry in file.parent.iterdir())
-    except OSError:
-        return f": there is no folder {file.parent}"
+    except OSError as error:
+        closed = isinstance(error, PermissionError)
+        return f": the folder {file.parent} may not be opened" if closed else f": there is no folder {file.parent}"
     for name in names:
         if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file.name):
             return f" differs in Unicode form (composed and decomposed letters) from {name!r}, which is there"
