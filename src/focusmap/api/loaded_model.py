@@ -87,11 +87,11 @@ class LoadedModel:
             error; it stands in `Answers.failures`.
         """
         samples = self._samples(inputs, declaration)
-        found, standings = predict(self.model, samples, ood_of(self.folder)), standings_of(self.folder)
-        predictions = answered(found.predictions, standings, self.model.card.thresholds, error)
-        shown = tuple(_read_files(samples))
-        found = replace(found, predictions=predictions)
-        return Answers(self.model, found, tuple(samples.failures), shown, standings, error, self.folder)
+        predicted, standings = predict(self.model, samples, ood_of(self.folder)), standings_of(self.folder)
+        predictions = answered(predicted.predictions, standings, self.model.card.thresholds, error)
+        files = tuple(_read_files(samples))
+        predicted = replace(predicted, predictions=predictions)
+        return Answers(self.model, predicted, tuple(samples.failures), files, standings, error, self.folder)
 
     def explain(
         self,
@@ -130,7 +130,7 @@ class LoadedModel:
             return Maps(answers, tuple(_drawn(written.index, Path(folder))))
 
     def _samples(self, inputs: Inputs, declaration: Declaration) -> Samples:
-        files = [Path(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+        files = [Path(path) for path in ([inputs] if isinstance(inputs, str | Path) else inputs)]
         return read_inputs(self.folder, needs_of(self.model), files, declaration)
 
 
@@ -206,10 +206,10 @@ class Answers:
         """Return the answer in words, or as a table, with the images; all of it stands in the text itself."""
         answer = f"<pre>{escape(self.words)}</pre>" if len(self) == 1 else self.table.to_html(index=False, max_rows=20)
         failed = "".join(f"<li>{escape(failure.reason)}</li>" for failure in self.failures)
-        shown = "".join(
+        images = "".join(
             _shown(data_uri("image/png", small), file.name) for file in self.files if (small := thumbnail(file))
         )
-        return f"<div>{answer}{shown}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
+        return f"<div>{answer}{images}{f'<p>Not read:</p><ul>{failed}</ul>' if failed else ''}</div>"
 
 
 @dataclass(frozen=True)
@@ -249,17 +249,20 @@ class Maps:
         return len(self.maps)
 
     def __repr__(self) -> str:
-        return f"<Maps of {len({one.image_id for one in self.maps})} images: {len(self)}>"
+        return f"<Maps of {len({heat_map.image_id for heat_map in self.maps})} images: {len(self)}>"
 
     def of(self, label: str) -> tuple[Map, ...]:
         """Return the maps of a label, one per image."""
-        return tuple(one for one in self.maps if one.label == label)
+        return tuple(heat_map for heat_map in self.maps if heat_map.label == label)
 
     def _repr_html_(self) -> str:
         """Return the answer, and the maps over their images."""
-        drawn = [one for one in self.maps if one.overlay][:MOST_SHOWN]
-        shown = "".join(_shown(data_uri("image/png", one.overlay), f"{one.image_id}: {one.label}") for one in drawn)
-        return f"<div>{self.answers._repr_html_()}{shown}</div>"
+        drawn = [heat_map for heat_map in self.maps if heat_map.overlay][:MOST_SHOWN]
+        images = "".join(
+            _shown(data_uri("image/png", heat_map.overlay), f"{heat_map.image_id}: {heat_map.label}")
+            for heat_map in drawn
+        )
+        return f"<div>{self.answers._repr_html_()}{images}</div>"
 
 
 def load_model(folder: str | Path, devices: str = "cpu", engine: str = "torch") -> LoadedModel:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from focusmap.api.loaded_model import Answers, LoadedModel
 
 
-def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[str, Json]:
+def answer_of(answers: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[str, Json]:
     """Return what is answered of one row.
 
     Parameters
     ----------
-    given
+    answers
         Of N rows.
     row
         Its position.
@@ -39,19 +39,19 @@ def answer_of(given: "Answers", row: int, metrics: Mapping[str, Json]) -> dict[s
         a class, a number as text, ``unsure`` or ``none``), ``why`` it is one of the last two, the ``members`` that
         cannot be excluded, and the numbers behind it.
     """
-    predictions = given.found.predictions
+    predictions = answers.found.predictions
     flags: Flags = predictions.flags[row] if predictions.flags is not None else ()
-    answers: Sequence[Answer] = (
+    by_target: Sequence[Answer] = (
         predictions.answers[row] if predictions.answers else (Answer(""),) * len(predictions.task.targets)
     )
     unlike = "; ".join(flag.text for flag in flags if flag.kind == "unlike")
     targets: list[Json] = [
-        _of_target(target, predictions.of(target.name)[row], answer, given.model.card)
+        _of_target(target, predictions.of(target.name)[row], answer, answers.model.card)
         | {"test": performance(target, branch(metrics, "targets", target.name))}
-        for target, answer in zip(predictions.task.targets, answers, strict=True)
+        for target, answer in zip(predictions.task.targets, by_target, strict=True)
     ]
     remarks: list[Json] = [flag.text for flag in flags if flag.kind != "unlike"]
-    return {"unlike": unlike, "flags": remarks, "error": given.error, "targets": targets}
+    return {"unlike": unlike, "flags": remarks, "error": answers.error, "targets": targets}
 
 
 def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> dict[str, Json]:
@@ -63,7 +63,7 @@ def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: 
     return {
         "name": target.name,
         "kind": target.kind,
-        "answer": _said(target, probabilities, answer, card),
+        "answer": _answer_text(target, probabilities, answer, card),
         "why": answer.why or ("unknown" if np.isnan(probabilities).any() else ""),
         "members": list(answer.members),
         "positive": "" if target.kind != "binary" or target.classes == ("0", "1") else target.positive,
@@ -73,7 +73,7 @@ def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: 
     }
 
 
-def _said(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> str:
+def _answer_text(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> str:
     if answer.answer or np.isnan(probabilities).any():
         return answer.answer or "none"
     if target == ANOMALY:
@@ -90,10 +90,10 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
     counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
     if why_of(text(tested.get("verdict"))) == "unjudged":
         return {"metric": metric, **counts}
-    found = branch(tested, metric)
-    if number(found.get("value")) is None:
+    measured = branch(tested, metric)
+    if number(measured.get("value")) is None:
         return {}
-    return {"metric": metric, **{key: found.get(key) for key in ("value", "low", "high")}, **counts}
+    return {"metric": metric, **{key: measured.get(key) for key in ("value", "low", "high")}, **counts}
 
 
 def can_segment(model: "LoadedModel") -> bool:

@@ -172,9 +172,9 @@ def accept(
     """
     out = out or open_run(folder).evaluation / table_name(label_file)
     refuse_existing(out / ACCEPTANCE, force=options.force)
-    found = decide(evaluate_other(folder, label_file, declaration, out, options), requirements)
-    write_json(out / ACCEPTANCE, found, sealed=True)
-    return found
+    decision = decide(evaluate_other(folder, label_file, declaration, out, options), requirements)
+    write_json(out / ACCEPTANCE, decision, sealed=True)
+    return decision
 
 
 def is_unlabelled(folder: Path) -> bool:

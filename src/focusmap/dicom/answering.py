@@ -78,12 +78,10 @@ class Answering:
         return Answered(sources, answer, made, missing)
 
     def _answer(self, sources: Sources) -> Mapping[str, Json]:
-        predictions = self.model.predict(sources.image)
-        if not len(predictions):
-            raise InputError(
-                predictions.failures[0].reason if predictions.failures else f"{sources.name}: cannot be read."
-            )
-        return answer_of(predictions, 0, {})
+        answers = self.model.predict(sources.image)
+        if not len(answers):
+            raise InputError(answers.failures[0].reason if answers.failures else f"{sources.name}: cannot be read.")
+        return answer_of(answers, 0, {})
 
     def _maps(self, sources: Sources, author: Author, missing: dict[str, str]) -> list["Dataset"]:
         """Return maps and overlays of the labels that may be shown: colours that say nothing would say something."""

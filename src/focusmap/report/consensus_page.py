@@ -147,8 +147,10 @@ def _views(consensus: Tree, names: Sequence[str], images: Mapping[str, Path], wo
 
 
 def _case_line(case: Tree, words: Words) -> str:
-    said = [words("consensus.vote", reader=reader, vote=text(vote)) for reader, vote in branch(case, "votes").items()]
+    sentences = [
+        words("consensus.vote", reader=reader, vote=text(vote)) for reader, vote in branch(case, "votes").items()
+    ]
     decided = words("page.unknown") if case.get("decided") is None else text(case.get("decided"))
     by = words.name("decided_by", text(case.get("by")))
-    votes = words("page.comma").join(said)
+    votes = words("page.comma").join(sentences)
     return words("consensus.case", label=text(case.get("label")), votes=votes, decided=decided, by=by)

@@ -62,8 +62,8 @@ def _metric_table(tree: Tree, words: Words) -> Table:
 def _named(row: Tree, words: Words) -> str:
     """Return what a feature is called: a measure of the image by its name, all else with what it is."""
     kind, name = text(row.get("kind")), text(row.get("feature"))
-    shown = words.name("drift_feature", name)
-    return shown if kind == "image" else words("elsewhere.of_kind", kind=words.name("drift_kind", kind), name=name)
+    feature = words.name("drift_feature", name)
+    return feature if kind == "image" else words("elsewhere.of_kind", kind=words.name("drift_kind", kind), name=name)
 
 
 def _drift_table(rows: Sequence[Tree], words: Words) -> Table:

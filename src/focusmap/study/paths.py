@@ -48,10 +48,10 @@ def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: 
     ]
     if missing:
         near = [_near_miss(images, path) for _, path in missing[:SHOWN]] + [""] * len(missing[SHOWN:])
-        shown = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
+        rows_and_paths = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
         raise MissingFileError(
             f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
-            f"{shown}. Say where the images are with --images."
+            f"{rows_and_paths}. Say where the images are with --images."
         )
 
 

@@ -208,8 +208,8 @@ def _require_same_images(path: Path, image_ids: Sequence[str], expected: Sequenc
         ("lists images that the label file lacks:", sorted(set(image_ids) - set(expected))),
     ):
         if names:
-            shown = listed(names, SHOWN, ", ")
-            raise InputError(f"{path}: {fact} {shown}. The label file has changed; split again with --force.")
+            few = listed(names, SHOWN, ", ")
+            raise InputError(f"{path}: {fact} {few}. The label file has changed; split again with --force.")
 
 
 def _deal(cohort: Cohort, options: SplitOptions) -> tuple[list[str], list[Reason]]:
