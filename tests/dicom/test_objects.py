@@ -164,7 +164,7 @@ def test_the_command_writes_objects_with_the_numbers_of_predict(
     asked = ["dicom", "write", str(tmp_path / "ct"), "--model", str(run), "--codes", str(tmp_path / "codes.json")]
     assert main([*asked, "--out", str(tmp_path / "made")]) == 0
     said = capsys.readouterr().out
-    assert "of 2 images" in said
+    assert "about 2 images" in said
     assert "focusmap segment" in said
     assert main(["predict", str(run), str(tmp_path / "ct"), "--out", str(tmp_path / "p.csv")]) == 0
     expected = pd.read_csv(tmp_path / "p.csv")
