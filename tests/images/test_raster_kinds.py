@@ -473,3 +473,21 @@ def test_a_jpeg_is_turned_however_much_stands_before_its_exif(tmp_path):
     far = read_image(stored(tmp_path, content[:2] + note + note + content[2:], "far.jpg"))
     assert near.shape == GREY.shape[::-1]
     assert np.array_equal(far.pixels, near.pixels)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"byteorder": ">"}, {"bigtiff": True, "byteorder": ">"}, {"compression": "zlib"}]
+)
+def test_truths_of_tifffile_are_bright_and_others_as_their_tags_say(tmp_path, options):
+    truths = RAMP % 5 == 0
+    assert np.array_equal(tiff(tmp_path, truths, **options)[0], truths * np.uint8(255))
+    assert np.array_equal(read_mask(tmp_path / "x.tif"), truths)
+    assert np.array_equal(tiff(tmp_path, truths, software="another", **options)[0], ~truths * np.uint8(255))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_few_bits_fill_8_whoever_decodes_them(tmp_path, depth):
+    plane = (RAMP % 2**depth).astype(np.uint8)
+    for options in ({}, {"bigtiff": True, "byteorder": ">"}):
+        options = {"photometric": "minisblack", "bitspersample": depth, "software": "another", **options}
+        assert np.array_equal(tiff(tmp_path, plane, **options)[0], plane * (255 // (2**depth - 1)))

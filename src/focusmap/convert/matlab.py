@@ -1,6 +1,7 @@
 """The brain tumour set of Cheng et al. (figshare 1512427): one MATLAB file per slice, v7 or v7.3, often in zips."""
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -75,11 +76,11 @@ def _image(stem: str, fields: Mapping[str, Array | str], folds: list[int] | None
 
 def _tumour(label: Array | str) -> str:
     numbers = np.asarray(label).ravel()
-    number = int(numbers[0]) if numbers.size == 1 and numbers.dtype.kind in "iuf" else None
+    number = float(numbers[0]) if numbers.size == 1 and numbers.dtype.kind in "iuf" else math.nan
     if number not in TUMOURS:
         known = ", ".join(f"{key} ({name})" for key, name in TUMOURS.items())
         raise InputError(f"{STRUCT}.label is {label!r}; one of {known} was expected.")
-    return TUMOURS[number]
+    return TUMOURS[int(number)]
 
 
 def _text(value: Array | str) -> str:

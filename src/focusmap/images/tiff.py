@@ -25,7 +25,7 @@ BIG_TIFF = (b"II+\x00", b"MM\x00+")
 # Tags of TIFF 6.0 and its supplements, and by which microscopes keep several planes behind one directory.
 SUBFILE, OLD_SUBFILE, COLUMNS, ROWS, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 DESCRIPTION, ORIENTATION, N_SAMPLES, TILE_WIDTH, TILE_LENGTH, SUBDIRECTORIES = 270, 274, 277, 322, 323, 330
-EXTRA, FORMAT = 338, 339
+SOFTWARE, EXTRA, FORMAT = 305, 338, 339
 # As is, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard; tifffile has what else there is, as JPEG 2000 and WebP.
 OF_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 METAMORPH = 33629
@@ -59,6 +59,7 @@ class TiffHeader:
     compression: int
     orientation: int
     may_be_stack: bool
+    are_truths: bool
 
     @property
     def depth(self) -> str:
@@ -74,6 +75,8 @@ class TiffHeader:
         ):
             return False
         if self.compression not in OF_PILLOW or self.photometric == PALETTE or self.form == BIG_TIFF[1]:
+            return False
+        if self.are_truths:
             return False
         if self.form[:1] == b"M" and self.compression != 1 and self.bits[0] > 8 and self.kind != UNSIGNED:
             # libtiff has turned the bytes already, and Pillow turns them again.
@@ -138,6 +141,8 @@ def _header(tags: Tags, content: bytes) -> TiffHeader:
     check_bytes(math.prod(sides) * n_samples * max(bits) // 8, len(content))
     kind = _first(tags, FORMAT, UNSIGNED)
     described = bytes(tags.get(DESCRIPTION, ())).decode("latin1")
+    # tifffile, and with it scikit-image, writes masks of True and False as images of which 0 is white.
+    are_truths = bits == (1,) and bytes(tags.get(SOFTWARE, ())).startswith(b"tifffile")
     return TiffHeader(
         form=content[:4],
         rows=rows,
@@ -145,7 +150,8 @@ def _header(tags: Tags, content: bytes) -> TiffHeader:
         bits=bits,
         # 4 is "undefined", which is read as whole numbers.
         kind=UNSIGNED if kind == 4 else kind,
-        photometric=_first(tags, PHOTOMETRIC, BLACK_IS_ZERO),
+        photometric=BLACK_IS_ZERO if are_truths else _first(tags, PHOTOMETRIC, BLACK_IS_ZERO),
+        are_truths=are_truths,
         extra=tags.get(EXTRA, ()),
         n_samples=n_samples,
         compression=_first(tags, COMPRESSION, 1),
@@ -223,6 +229,7 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
         _check_segments(page, len(content))
         # TIFF 6.0 section 18: tags say in which order channels lie, and tifffile gives them as they lie.
         samples = page.asarray()
+        samples = samples.astype(np.uint8) if samples.dtype == bool else samples
         is_apart, palette = header.n_samples > 1 and page.planarconfig == 2, page.colormap
     samples = np.moveaxis(samples, 0, -1) if is_apart else samples
     if samples.shape[:2] != (header.rows, header.columns):
@@ -232,6 +239,8 @@ def _decode_with_tifffile(content: bytes, header: TiffHeader) -> Pixels:
         colours = _counted_down(colours, header)
     elif header.photometric == PALETTE:
         colours = _looked_up(colours[..., 0], palette)
+    if header.bits[0] < 8 and header.photometric != PALETTE:
+        colours = colours * np.uint8(255 // (2 ** header.bits[0] - 1))
     if header.n_samples > n_colours and header.extra[:1] == (UNASSOCIATED,):
         colours = over_black(cast(Pixels, np.concatenate([colours, samples[..., n_colours:]], axis=-1)))
     return _narrow(turned(colours[..., 0] if colours.shape[-1] == 1 else colours, header.orientation))
