@@ -143,6 +143,22 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
     assert not (tmp_path / "maps").exists()
 
 
+def test_a_full_disk_leaves_no_metrics_without_their_curves(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from focusmap import figures
+    from focusmap.basics import disk_errors
+
+    def full(metrics: object, drawn: object, out: Path) -> None:
+        with disk_errors(out / "roc.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(figures, "write_curves", full)
+    done("evaluate", run, "--out", tmp_path / "new", code=2)
+    assert "Free some space" in capsys.readouterr().err
+    assert not (tmp_path / "new/metrics.json").exists()
+
+
 def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,9 +109,10 @@ def write_evaluation(
         from focusmap.figures import write_curves
 
         drawn = curves(predictions, truth)
-        write_json(out / METRICS, metrics, sealed=True)
         write_json(out / "curves.json", drawn, sealed=True)
         write_curves(metrics, drawn, out)
+        # Last, so that an evaluation that a full disk ended is not taken for one.
+        write_json(out / METRICS, metrics, sealed=True)
     return metrics
 
 
