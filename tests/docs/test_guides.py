@@ -1,10 +1,7 @@
 """The documentation's pages can be followed from the first to the last, and become a site."""
 
 import itertools
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -12,6 +9,7 @@ import yaml
 from focusmap.basics import MissingPartError
 from focusmap.cli import main
 from focusmap.report import require_pdf
+from support.cluster import typed_on_ray
 from support.options import QUICK, quick
 from support.pages import ROOT, blocks, commands
 from support.studies import phantom_study
@@ -114,8 +112,5 @@ def test_the_page_on_clusters_can_be_followed(folder):
         if command[0] in ("run", "tune"):
             # As few trials and as small nets as a test has time for.
             command = [*("2" if word == "30" else word for word in command), *quick("small-residual")[:-2]]
-        # Ray may end a process that it is started in twice.
-        own = {**os.environ, "RAY_worker_niceness": "0"}
-        done = subprocess.run([sys.executable, "-m", "focusmap", *command], env=own, capture_output=True, text=True)
-        assert done.returncode == 0, (command, done.stderr[-2000:])
+        typed_on_ray(command)
     assert list(folder.glob("maps/files/*/overlays/*.png"))

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import COMMANDS, main
+from support.cluster import typed_on_ray
 from support.options import QUICK, quick
 from support.pages import ROOT, blocks, commands
 from support.studies import phantom_study
@@ -42,6 +43,9 @@ def test_the_guide_can_be_followed(folder):
         draws = command[0] == "segment" or "--segment" in command
         drawn = ["--recipe", "quick.yaml"] if draws else []
         tried = [*quick("small-residual"), "--trials", "1"] if command[0] == "tune" else []
+        if "ray" in command:
+            typed_on_ray(command)
+            continue
         assert main(command + (quick() if trains else []) + drawn + tried) == 0, command
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from multiprocessing import get_context
@@ -16,6 +16,20 @@ import pytest
 from focusmap.scale import cluster
 
 OWN = "FOCUSMAP_TEST_IN_ITS_OWN_PROCESS"
+# Ray starts workers at niceness 15: beside other work they would wait for minutes.
+AT_WORK = {"RAY_worker_niceness": "0"}
+
+
+def typed_on_ray(command: Sequence[str]) -> None:
+    """Type a command that starts Ray, which may end the process that it is started in, in one of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "focusmap", *command],
+        env={**os.environ, **AT_WORK},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (command, done.stderr[-2000:])
 
 
 def in_its_own_process(test: Callable[..., None]) -> Callable[..., None]:
@@ -39,8 +53,7 @@ def in_its_own_process(test: Callable[..., None]) -> Callable[..., None]:
             "--show-capture=no",
             file,
         ]
-        # Ray starts workers at niceness 15: beside other work they would wait for minutes.
-        own = {**os.environ, OWN: "1", "RAY_worker_niceness": "0"}
+        own = {**os.environ, **AT_WORK, OWN: "1"}
         done = subprocess.run([*command, "-k", test.__name__], env=own, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:]
 
