@@ -58,6 +58,49 @@ def test_a_net_begins_with_the_share_of_lesion_among_what_is_marked() -> None:
     np.testing.assert_allclose(predict_masks(net, np.ones((1, 1, 8, 8), np.float32)), 6 / 102, rtol=1e-5)
 
 
+def pretrained(n_steps: int, cases: Cases) -> UNet:
+    return learn_masks(cases, LearningOptions(n_steps, is_pretrained=True))
+
+
+def test_the_first_stages_and_the_statistics_of_pretrained_weights_stay() -> None:
+    images, masks = balls((32, 32), 4)
+    cases = Cases(images, masks.astype(np.int8))
+    before, after = (pretrained(n, cases).contracting.state_dict() for n in (1, 3))
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert {name.split(".")[3] for name in changed if name.startswith("backbone.net.blocks.")} == {
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+    }
+    assert not any("running" in name or name.startswith("backbone.net.conv_stem") for name in changed)
+
+
+def test_volumes_and_machines_without_weights_have_a_net_from_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, masks = balls((8, 8, 8), 2)
+    assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
+    monkeypatch.setattr("focusmap.segmentation.small_nets.at_hand", lambda _: False)
+    images, masks = balls((16, 16), 2)
+    assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
+
+
+@pytest.mark.slow
+def test_a_net_from_pretrained_weights_learns_masks_in_few_steps() -> None:
+    images, masks = balls((64, 64), 16)
+    drawn = predict_masks(pretrained(60, Cases(images[:12], masks[:12].astype(np.int8))), images[12:]) >= 0.5
+    assert 2 * (drawn & masks[12:]).sum() / (drawn.sum() + masks[12:].sum()) > 0.8
+
+
+def test_of_upright_images_left_and_right_alone_change_places() -> None:
+    images = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
+    cases, generator = Cases(images, images[:, 0].astype(np.int8) % 2), torch.Generator().manual_seed(0)
+    batches = [cases.draw(1, generator, is_upright=True) for _ in range(20)]
+    assert all(torch.equal(found[0] % 2, marked.float()) for found, marked in batches)
+    drawn = {tuple(found.flatten().tolist()) for found, _ in batches}
+    assert drawn == {(0, 1, 2, 3, 4, 5), (2, 1, 0, 5, 4, 3)}
+
+
 def test_the_same_seed_draws_the_same_masks() -> None:
     images, masks = balls((16, 16), 4)
     cases = Cases(images, masks.astype(np.int8))

@@ -10,9 +10,9 @@ from focusmap.heatmaps import Item
 from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement
 from focusmap.segmentation.cases import LesionCase, Seen, working_shape
-from focusmap.segmentation.drawing import Drawer, drawn_regions
+from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions
 from focusmap.segmentation.lesions import Lesion, lesions_of
-from focusmap.segmentation.voted import FEWEST_LESIONS, NO_GATE, gate_of
+from focusmap.segmentation.voted import DISTILLED, FEWEST_LESIONS, NO_GATE, VOTE, gate_of
 from focusmap.study import Target, Task
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
@@ -99,3 +99,19 @@ def test_a_mask_is_drawn_where_the_model_finds_a_lesion_or_most_known_lesions_ar
         assert regions["vote"].all() == regions["vote"].any() == is_drawn
         assert bool(confidences) == is_drawn
         assert regions["supervised"].all()
+
+
+@pytest.mark.parametrize(
+    ("usual", "other", "gain", "written"),
+    [
+        (VOTE, DISTILLED, 0.06, DISTILLED),
+        (VOTE, DISTILLED, 0.04, VOTE),
+        (DISTILLED, VOTE, 0.06, VOTE),
+        (DISTILLED, VOTE, 0.04, DISTILLED),
+        (DISTILLED, VOTE, float("nan"), DISTILLED),
+    ],
+)
+def test_labels_that_speak_clearly_choose_another_than_the_usual_method(usual, other, gain, written) -> None:
+    evidence, errors = {usual: 0.8, other: 0.8 + gain}, {usual: 0.05, other: 0.5}
+    drawers = [Drawer(lambda _: ({}, {}), {}, usual=usual, evidence=evidence, errors=errors)] * 2
+    assert best_by_labels(drawers) == written

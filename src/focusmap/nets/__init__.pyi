@@ -1,4 +1,6 @@
 from .backbones import PROBE_SIDE as PROBE_SIDE
+from .backbones import build_pyramid as build_pyramid
+from .backbones import pyramid_strides as pyramid_strides
 from .backbones import stages_of as stages_of
 from .build import Architecture as Architecture
 from .build import architecture_of as architecture_of
@@ -48,4 +50,5 @@ from .table_net import build_table_net as build_table_net
 from .table_net import net_answer_from as net_answer_from
 from .weights import PACKAGES as PACKAGES
 from .weights import at_hand as at_hand
+from .weights import find_weights as find_weights
 from .weights import why_not_at_hand as why_not_at_hand

@@ -144,7 +144,7 @@ def working_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 # Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
-LEARNING_VERSION = 6
+LEARNING_VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,14 @@ class Job:
 
     def learning(self, doing: str) -> small_nets.LearningOptions:
         """Return how the small nets learn, where the model computes."""
-        n_steps, seed = self.recipe.segmentation.n_steps, self.recipe.seed
-        return small_nets.LearningOptions(n_steps, seed=seed, device=self.device, doing=doing, progress=self.progress)
+        return small_nets.LearningOptions(
+            self.recipe.segmentation.n_steps,
+            seed=self.recipe.seed,
+            is_pretrained=self.recipe.weights != "none",
+            device=self.device,
+            doing=doing,
+            progress=self.progress,
+        )
 
 
 @dataclass(frozen=True)

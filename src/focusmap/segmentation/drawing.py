@@ -47,11 +47,14 @@ class Drawer:
         Of methods that know it: the AUROC on the tuning set of how much of a lesion they find, with its standard error.
     gate
         Probability from which on a mask is drawn even where the model does not say that there is a lesion.
+    usual
+        The method whose masks are written, unless image labels speak for another.
     """
 
     draw: Draw
     thresholds: Mapping[str, seeds.SeedThresholds]
     gate: float = NO_GATE
+    usual: str = VOTE
     evidence: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
@@ -102,7 +105,8 @@ def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) 
         regions, confidences = voted.draw(case)
         return {**_raw(case, voted.thresholds), **regions}, confidences
 
-    return Drawer(draw, voted.thresholds, voted.gate, voted.evidence, voted.errors)
+    usual = DISTILLED if voted.distilled.is_pretrained else VOTE
+    return Drawer(draw, voted.thresholds, voted.gate, usual, voted.evidence, voted.errors)
 
 
 METHODS: dict[str, Callable[[cases.Member, lesions.Lesion, cases.Job], Drawer]] = {
@@ -115,13 +119,16 @@ METHODS: dict[str, Callable[[cases.Member, lesions.Lesion, cases.Job], Drawer]] 
 
 
 def best_by_labels(drawers: Sequence[Drawer]) -> str:
-    """Return the method whose masks are written where none is named: the vote's, or what it taught a U-Net.
+    """Return the method whose masks are written where none is named: those of the U-Net, or of the vote that taught it.
 
-    The U-Net has to tell images with a lesion from those without better than the vote does, by more than a standard
+    A U-Net from random weights is less sure than the vote, one from pretrained weights draws better (docs/results.md).
+    The other has to tell images with a lesion from those without better than the usual one, by more than a standard
     error, on average over what draws: image-level labels say so, no mask does.
     """
-    gains = [one.evidence[DISTILLED] - one.evidence[VOTE] - one.errors[VOTE] for one in drawers]
-    return DISTILLED if np.mean(gains) > 0 else VOTE
+    usual = drawers[0].usual
+    other = VOTE if usual == DISTILLED else DISTILLED
+    gains = [one.evidence[other] - one.evidence[usual] - one.errors[usual] for one in drawers]
+    return other if np.mean(gains) > 0 else usual
 
 
 def learn_to_draw(method: str, member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:

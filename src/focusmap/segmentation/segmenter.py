@@ -247,6 +247,7 @@ def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> Non
         "made_for": dict(made_for),
         "channels": segmenter.features.unet.channels,
         "dimensions": segmenter.features.unet.dimensions,
+        "is_pretrained": segmenter.distilled.is_pretrained,
         "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in learnt.thresholds.items()},
     }
     write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
@@ -283,7 +284,8 @@ def load_learnt(
     def build(saved: Checkpoint) -> Learnt:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
         features = small_nets.FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
-        distilled, thresholds = small_nets.UNet(channels, 1, dimensions), thresholds_of(saved)
+        distilled = small_nets.UNet(channels, 1, dimensions, is_pretrained=bool(saved.facts["is_pretrained"]))
+        thresholds = thresholds_of(saved)
         nets = _nets(features, distilled)
         nets.load_state_dict(dict(saved.tensors))
         nets.to(device).eval()

@@ -1,27 +1,87 @@
 """The small nets that masks come from, in any number of dimensions, and how they learn.
 
-All are small U-Nets (Ronneberger et al. 2015, figure 1, with padding and fewer channels), taught for a fixed number
-of steps, each on a few cases drawn anew. One learns masks: refined ones, with a band that is ignored, or true ones as
-the upper bound. One gives every voxel a feature, so that voxels of one lesion are alike: learnt from seeds alone.
+All are U-Nets (Ronneberger et al. 2015, figure 1, with padding and fewer channels), taught for a fixed number of steps,
+each on a few cases drawn anew. One learns masks: chosen or refined ones, with a band that is ignored, or true ones as
+the upper bound. Its contracting path is a pretrained backbone, for images where there is one (TernausNet, Iglovikov
+and Shvets 2018). One gives every voxel a feature, so that voxels of one lesion are alike: learnt from seeds alone.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from focusmap.basics import Progress, silent
-from focusmap.nets import CONVOLUTIONS, on_grid
+from focusmap.nets import (
+    CONVOLUTIONS,
+    Levels,
+    at_hand,
+    build_pyramid,
+    find_weights,
+    on_grid,
+    pyramid_strides,
+    stages_of,
+)
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.study import Features
+from focusmap.training import mixed_precision
 
 POOLS: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 WIDTHS = (16, 32, 64)
 N_GROUPS = 8
+
+
+class Contracting(nn.Module):
+    """From ``(N, C, *spatial)`` to levels ``(N, width, *grid)``, each half as fine as the one before it."""
+
+    def __init__(self, channels: int, dimensions: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.widths = widths
+        inputs = (channels, *widths[:-1])
+        self.blocks = nn.ModuleList(_block(n, width, dimensions) for n, width in zip(inputs, widths, strict=True))
+        self.pool = POOLS[dimensions](2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the levels, the finest first."""
+        levels = [self.blocks[0](x)]
+        for block in self.blocks[1:]:
+            levels.append(block(self.pool(levels[-1])))
+        return levels
+
+
+BACKBONE = "tf_efficientnet_lite0"
+FROZEN_STAGES = 3
+# Of what it is shown, so that standardised images lie about as far apart as those it was trained with.
+CONTRAST = 0.5
+# Of their sides: its finest level has one place for four.
+ENLARGED = 1.25
+
+
+class PretrainedContracting(nn.Module):
+    """The same of images, whose levels are those of `BACKBONE`: its first stages and all running statistics stay."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        net, width_of = build_pyramid(BACKBONE, channels, pyramid_strides(BACKBONE))
+        self.widths = tuple(width_of.values())
+        self.backbone = Levels(net, tuple(width_of), self.widths, (ENLARGED,))
+        for name, stage in stages_of(self.backbone).items():
+            self.backbone.get_parameter(name).requires_grad_(stage >= FROZEN_STAGES)
+
+    def train(self, mode: bool = True) -> "PretrainedContracting":
+        """Leave the normalisation as it is: a batch of a few images has no statistics of its own."""
+        del mode
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the levels, the finest first."""
+        with mixed_precision(x.device.type):
+            return [level.float() for level in self.backbone.levels(CONTRAST * x)]
 
 
 class UNet(nn.Module):
@@ -34,31 +94,38 @@ class UNet(nn.Module):
     channels, n_out, dimensions
         C, what is given for each voxel, and the number of spatial axes.
     widths
-        Channels of the levels, each half as fine as the one before it.
+        Channels of the levels.
+    is_pretrained
+        Whether the contracting path is that of `BACKBONE`, which has levels and widths of its own.
 
     >>> UNet(1, 2)(torch.zeros(1, 1, 33, 20)).shape
     torch.Size([1, 2, 33, 20])
     """
 
-    def __init__(self, channels: int, n_out: int, dimensions: int = 2, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(
+        self,
+        channels: int,
+        n_out: int,
+        dimensions: int = 2,
+        widths: tuple[int, ...] = WIDTHS,
+        *,
+        is_pretrained: bool = False,
+    ) -> None:
         super().__init__()
-        self.channels, self.dimensions = channels, dimensions
-        inputs = (channels, *widths[:-1])
-        self.down = nn.ModuleList(_block(n, width, dimensions) for n, width in zip(inputs, widths, strict=True))
-        self.up = nn.ModuleList(_block(fine + coarse, fine, dimensions) for fine, coarse in pairwise(widths))
-        self.pool = POOLS[dimensions](2, ceil_mode=True)
+        self.channels, self.dimensions, self.is_pretrained = channels, dimensions, is_pretrained
+        self.contracting = (
+            PretrainedContracting(channels) if is_pretrained else Contracting(channels, dimensions, widths)
+        )
+        widths = self.contracting.widths
+        self.expanding = nn.ModuleList(_block(fine + coarse, fine, dimensions) for fine, coarse in pairwise(widths))
         self.last = CONVOLUTIONS[dimensions](widths[0], n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is said of each voxel, before any activation."""
-        levels = [self.down[0](x)]
-        for block in self.down[1:]:
-            levels.append(block(self.pool(levels[-1])))
-        found = levels.pop()
-        for block, level in zip(reversed(self.up), reversed(levels), strict=True):
+        *finer, found = self.contracting(x)
+        for block, level in zip(reversed(self.expanding), reversed(finer), strict=True):
             found = block(torch.cat([level, on_grid(found, level.shape[2:])], dim=1))
-        logits: Tensor = self.last(found)
-        return logits
+        return on_grid(self.last(found), x.shape[2:])
 
 
 def _block(n_in: int, n_out: int, dimensions: int) -> nn.Sequential:
@@ -94,10 +161,11 @@ class Cases:
         assert self.images.shape[2:] == self.marked.shape[1:], (self.images.shape, self.marked.shape)
         assert len(self.images) == len(self.marked) > 0, (self.images.shape, self.marked.shape)
 
-    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, generator: torch.Generator, *, is_upright: bool = False) -> tuple[Tensor, Tensor]:
         """Return images and marks of `n` cases, half of them with a lesion where there are any, mirrored by chance.
 
-        A lesion is one whichever way it faces, so that, unlike in the classifier's training, every axis is mirrored.
+        Unlike in the classifier's training, every axis is mirrored: a lesion is one whichever way it faces. Of upright
+        images left and right alone change places.
         """
         has_lesion = np.flatnonzero((self.marked == 1).reshape(len(self.marked), -1).any(axis=1))
         some = has_lesion if len(has_lesion) else np.arange(len(self.marked))
@@ -106,6 +174,8 @@ class Cases:
         chosen = [*with_lesion, *_drawn(np.arange(len(self.marked)), n // 2, generator)]
         images, marked = torch.from_numpy(self.images[chosen]), torch.from_numpy(self.marked[chosen])
         mirrored = torch.rand(marked.ndim - 1, generator=generator) < 0.5
+        if is_upright:
+            mirrored[:-1] = False
         axes = [axis for axis, is_mirrored in enumerate(mirrored.tolist(), start=1) if is_mirrored]
         return images.flip([axis + 1 for axis in axes]), marked.flip(axes)
 
@@ -124,7 +194,8 @@ def _drawn(
 class LearningOptions:
     """How long a small net learns, from how many cases a step, how fast, from which seed, where, and its progress.
 
-    Gradients longer than `longest_gradient` are shortened to it.
+    Gradients longer than `longest_gradient` are shortened to it. Nets that learn masks of images start from pretrained
+    weights if they may and there are any; `is_upright` is as in `Cases.draw`.
     """
 
     n_steps: int = 300
@@ -132,6 +203,8 @@ class LearningOptions:
     learning_rate: float = 3e-3
     longest_gradient: float = math.inf
     seed: int = 0
+    is_pretrained: bool = False
+    is_upright: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     doing: str = "learning"
     progress: Progress = silent
@@ -156,10 +229,12 @@ def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOption
     """Train a net in place, which is left in eval mode; the rate follows `rate_share`."""
     generator = torch.Generator().manual_seed(options.seed)
     net.to(options.device).train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        (p for p in net.parameters() if p.requires_grad), lr=options.learning_rate, weight_decay=1e-4
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, options.n_steps))
     for step in range(options.n_steps):
-        images, marked = cases.draw(options.batch_size, generator)
+        images, marked = cases.draw(options.batch_size, generator, is_upright=options.is_upright)
         loss = loss_of(images.to(options.device), marked.to(options.device), generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # so in torch
@@ -173,6 +248,8 @@ def learn(net: nn.Module, cases: Cases, loss_of: LossOf, options: LearningOption
 BATCH_SIZE = 16
 # A few large steps early on would leave a net of few channels with dead units, and nothing drawn for good.
 LONGEST_GRADIENT = 1.0
+# Upside down images are unlike all that a pretrained net has seen, and shadows lie above what casts them.
+PRETRAINED: dict[str, Any] = {"batch_size": 8, "learning_rate": 5e-4, "is_upright": True}
 
 
 def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
@@ -180,16 +257,26 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
 
     The loss is the binary cross-entropy plus 1 - Dice of the probabilities, both over the known voxels of the batch.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        net = UNet(cases.images.shape[1], 1, cases.marked.ndim - 1)
+    net = _mask_net(cases, options)
     start_from_share(net, cases.marked)
 
     def loss_of(images: Tensor, marked: Tensor, generator: torch.Generator) -> Tensor:
         del generator
         return mask_loss(net(images)[:, 0], marked)
 
-    learn(net, cases, loss_of, replace(options, longest_gradient=LONGEST_GRADIENT))
+    ways = PRETRAINED if net.is_pretrained else {}
+    learn(net, cases, loss_of, replace(options, longest_gradient=LONGEST_GRADIENT, **ways))
+    return net
+
+
+def _mask_net(cases: Cases, options: LearningOptions) -> UNet:
+    dimensions = cases.marked.ndim - 1
+    is_pretrained = options.is_pretrained and dimensions == 2 and at_hand(BACKBONE)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        net = UNet(cases.images.shape[1], 1, dimensions, is_pretrained=is_pretrained)
+    if isinstance(net.contracting, PretrainedContracting):
+        find_weights(BACKBONE, "auto").load(net.contracting.backbone.net)
     return net
 
 

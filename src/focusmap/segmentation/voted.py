@@ -135,6 +135,7 @@ def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
         "made_for": dict(made_for),
         "channels": voted.distilled.channels,
         "dimensions": voted.distilled.dimensions,
+        "is_pretrained": voted.distilled.is_pretrained,
         "vote": voted.vote.to_dict(),
         "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in voted.thresholds.items()},
         "gate": voted.gate,
@@ -154,7 +155,7 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Vote
 
     def build(saved: Checkpoint) -> Voted:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
-        net = small_nets.UNet(channels, 1, dimensions)
+        net = small_nets.UNet(channels, 1, dimensions, is_pretrained=bool(saved.facts["is_pretrained"]))
         net.load_state_dict(dict(saved.tensors))
         vote = votes.Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))

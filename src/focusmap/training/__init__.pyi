@@ -8,6 +8,7 @@ from .checkpoint import Checkpoint as Checkpoint
 from .checkpoint import read_checkpoint as read_checkpoint
 from .checkpoint import write_checkpoint as write_checkpoint
 from .devices import choose_devices as choose_devices
+from .devices import mixed_precision as mixed_precision
 from .loop import FitOptions as FitOptions
 from .loop import fit as fit
 from .loop import training_seconds as training_seconds

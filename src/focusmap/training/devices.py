@@ -1,6 +1,7 @@
 """Where a net computes and with which numbers: the one place that sets up Lightning Fabric."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,13 @@ def has_bf16(device: str) -> bool:
         probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(bool(ask()) for ask in probes if ask is not None)
     return device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+
+
+@contextmanager
+def mixed_precision(device: str) -> Iterator[None]:
+    """Within it, what trains on a device computes in bfloat16 where that is faster."""
+    with DepthwiseInFloat32(), torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):
+        yield
 
 
 class DepthwiseInFloat32(TorchFunctionMode):
