@@ -3,9 +3,9 @@
     python benchmarks/lesions.py RUN [--labels OTHER.csv [--images DIR] [--mask COL] [--n 400]] [--folds 0 1 ...]
                                  [--stacks] [--nets] [--keep DIR]
 
-RUN has folds; each draws its own test part, or, with --labels, the first of them draws other images with masks. The
-weights of the vote are learnt from the labels of each fold's train and tuning part, as `focusmap segment` learns them;
-no mask chooses anything. Prints means over images with a lesion, intervals by patient, what was learnt, and seconds.
+RUN has folds; each draws its own test part, or, with --labels, the first of them draws other images with masks. What
+labels say of the vote is learnt from each fold's train and tuning part, as `focusmap segment` learns it; no mask
+chooses anything. Prints means over images with a lesion, intervals by patient, what was learnt, and seconds.
 --stacks pools all images of a patient, --nets adds U-Nets that chosen regions and true masks teach, and --keep leaves
 what the model sees in a folder, so that another way to choose is tried without the model.
 """
@@ -29,7 +29,7 @@ from focusmap.segmentation import Job, Member, lesions_of, segmenter, small_nets
 from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _mean_mask, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.votes import BY_DEFAULT, Candidates, Vote, choose
+from focusmap.segmentation.votes import Candidates, Vote, choose
 from focusmap.segmentation.weighing import learn_vote
 from focusmap.study import Declaration, Recipe, Samples, SegmentationRecipe, open_run, parts_of, read_other
 
@@ -134,9 +134,7 @@ def regions_of(case: LesionCase, vote: Vote) -> tuple[Soft, float]:
     votes = {
         "vote": vote,
         "regions": replace(vote, map_power=0.0),
-        "default weights": replace(vote, weights=BY_DEFAULT),
-        "default weights, no map": replace(vote, weights=BY_DEFAULT, map_power=0.0),
-        "default weights, p=4": replace(vote, weights=BY_DEFAULT, map_power=4.0),
+        "vote, p=4": replace(vote, map_power=4.0),
     }
     chosen = {name: choose(one, own) for name, one in votes.items()}
     soft = {name: case.placed(one.region) for name, one in chosen.items()}

@@ -21,9 +21,8 @@ FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,
 squared distance from the middle, position along the first axis (shares of the sides), and how dark what lies around it
 is: a head stands out of the air, a tumour of a brain."""
-# What breast ultrasound with and without lesions taught, and for what lies around it brain slices (docs/results.md):
-# where weights start, and what they are where every image has a lesion.
-BY_DEFAULT = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0, 1.0)
+# What breast ultrasound with and without lesions taught, and for what lies around it brain slices (docs/results.md).
+WEIGHTS = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0, 1.0)
 # Deviations from the mean of the image: what lies around a region is not dark from there on.
 NOT_DARK = 0.3
 MAP_POWER = 0.5
@@ -72,17 +71,14 @@ class Vote:
         p: 0 leaves the map out.
     map_unit
         What is high inside a region of the maps learnt from.
-    is_learnt
-        False where every image has a lesion, so that the weights are those by default.
     evidence, error
         AUROC of the score of images of the tuning set, and its standard error; NaN where it has one class alone.
     """
 
     polarity: str
-    weights: tuple[float, ...] = BY_DEFAULT
+    weights: tuple[float, ...] = WEIGHTS
     map_power: float = MAP_POWER
     map_unit: float = 1.0
-    is_learnt: bool = False
     evidence: float = float("nan")
     error: float = float("nan")
 
