@@ -89,7 +89,7 @@ def _raw(case: cases.LesionCase, thresholds: Mapping[str, seeds.SeedThresholds])
 
 
 def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
-    """Return what draws ``regions``, ``vote`` and ``distilled``: image labels weigh the regions that images propose.
+    """Return what draws ``regions``, ``vote`` and ``distilled``: a vote among the regions that images propose.
 
     No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
     `learn_by_affinity`, it is learnt once for a run.
