@@ -159,11 +159,11 @@ def without_a_cluster(shares, out, make, cluster):
 def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
     names = {"study": place / "study/labels.csv", "other": place / "other/labels.csv", "run": place / "run"}
     quick = " ".join(QUICK)
-    monkeypatch.setattr("uvicorn.Server.run", lambda _: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     monkeypatch.setattr("focusmap.study.streamed.worked_through", without_a_cluster)
     for typed in TYPED[command]:
         if "anomalies" in typed:
-            monkeypatch.setattr("focusmap.api.workflow.is_unlabelled", lambda _: True)
+            monkeypatch.setattr("focusmap.api.is_unlabelled", lambda _: True)
         words = typed.format(folder=place, new=tmp_path, quick=quick, **names).split()
         assert main([command, *words]) in (0, 2, 3, 4), words
     assert fields_behind(command) <= reads
