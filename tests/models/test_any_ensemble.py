@@ -24,7 +24,7 @@ from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
 from focusmap.nets import AS_IT_IS, Architecture, CaseArchitecture, View, build_case_net, build_net
 from focusmap.study import Cohort, Declaration, Samples, Study, by_case, fit_covariates, read_inputs
-from support.models import edit, model_of
+from support.models import edit, model_of, with_calibration
 
 TASK = model_of().task
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
@@ -155,7 +155,7 @@ def test_models_of_different_kinds_have_the_mean_of_their_calibrated_logits(imag
 def test_a_mean_is_calibrated_on_its_own(images: Cohort) -> None:
     mean = combine([model_of(), other_net()], (AS_IT_IS,), "ladder")
     assert mean.card.temperatures == {}
-    warmer = mean.calibrated({"nodule": 2.0}, {"nodule": 0.7})
+    warmer = with_calibration(mean, {"nodule": 2.0}, {"nodule": 0.7})
     assert np.array_equal(said(warmer, images), said(mean, images))
     found = predict(warmer, Samples.from_files(images)).predictions.of("nodule")[:, 0]
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-said(mean, images)[:, 0] / 2)))
@@ -284,7 +284,7 @@ def test_what_is_shuffled_between_looking_and_answering_is_another_rows(images: 
 
 def test_maps_of_a_mean_rest_on_the_logits_that_it_predicts_by(images: Cohort) -> None:
     """Members are averaged after calibration; a map beside another probability would contradict the answer."""
-    members = [model_of().calibrated({"nodule": 3.0}, {}), other_net().calibrated({"nodule": 0.4}, {})]
+    members = [with_calibration(model_of(), {"nodule": 3.0}, {}), with_calibration(other_net(), {"nodule": 0.4}, {})]
     mean = combine(members, (AS_IT_IS,), "ladder")
     view = mean.explainable()
     assert view is not None

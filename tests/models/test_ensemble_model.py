@@ -18,7 +18,7 @@ from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
 from focusmap.models.net import Model, with_views
 from focusmap.nets import AS_IT_IS, View
 from support.maps import evidence_of
-from support.models import edit, model_of, unseal
+from support.models import edit, model_of, unseal, with_calibration
 
 VIEWS = (AS_IT_IS, View(mirror=True))
 
@@ -33,7 +33,7 @@ def members() -> list[Model]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_model(combine(members(), VIEWS, "folds").calibrated({"nodule": 1.3}, {"nodule": 0.4}), tmp_path)
+    save_model(with_calibration(combine(members(), VIEWS, "folds"), {"nodule": 1.3}, {"nodule": 0.4}), tmp_path)
     return tmp_path
 
 

@@ -31,7 +31,7 @@ from focusmap.models.predict import predict
 from focusmap.nets import AS_IT_IS, Architecture, View, build_net
 from focusmap.study import Declaration, read_images
 from support.exported import ask_without_focusmap
-from support.models import model_of
+from support.models import model_of, with_calibration
 
 
 def model(name: str = "small-residual", seed: int = 0) -> Model:
@@ -135,7 +135,7 @@ def test_a_mean_of_unlike_nets_is_one_graph_that_predict_computes(tmp_path: Path
     views = over_views(larger, Preparation(48), [View(size=0.7), View(mirror=True, size=0.7)])
     mean = combine([probe_model(), views], [], "rungs")
     run = tmp_path / "run"
-    save_model(mean.calibrated({"nodule": 1.5}, {"nodule": 0.4}), run)
+    save_model(with_calibration(mean, {"nodule": 1.5}, {"nodule": 0.4}), run)
     files = images_in(tmp_path)
     asked = ["predict", str(run), *map(str, files), "--out"]
     assert main([*asked, str(tmp_path / "torch.csv"), "--engine", "torch"]) == 0
@@ -146,7 +146,7 @@ def test_a_mean_of_unlike_nets_is_one_graph_that_predict_computes(tmp_path: Path
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0], atol=1e-4)
     # Of a graph whose model has changed since, nobody is told.
-    save_model(mean.calibrated({"nodule": 3.0}, {"nodule": 0.4}), run)
+    save_model(with_calibration(mean, {"nodule": 3.0}, {"nodule": 0.4}), run)
     assert not is_there(run, "openvino")
     assert main(["predict", str(run), str(files[0]), "--engine", "openvino", "--devices", "cuda"]) == 2
     assert "computes on the processor" in capsys.readouterr().err

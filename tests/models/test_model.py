@@ -9,6 +9,7 @@ import torch
 
 from focusmap.basics import FocusmapError, InputError, MissingFileError, ModelError
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
+from focusmap.models.predictor import calibrated
 from support.models import edit, model_of, unseal
 
 
@@ -41,10 +42,12 @@ def test_continuous_targets_are_in_their_own_units() -> None:
 
 
 def test_calibration_makes_a_new_model() -> None:
-    model = model_of()
-    other = model.calibrated({"nodule": 2.0}, {"nodule": 0.7})
-    assert (other.card.temperatures, other.card.thresholds) == ({"nodule": 2.0}, {"nodule": 0.7})
-    assert model.card.thresholds == {"nodule": 0.4}
+    model, truth = model_of(), np.tile([[0.0, 10.0], [1.0, 12.0]], (20, 1))
+    logits = truth + np.random.default_rng(0).normal(size=truth.shape)
+    card = calibrated(model, logits, truth).card
+    assert card.temperatures["nodule"] != 1.5
+    assert card.thresholds["nodule"] != 0.4
+    assert (model.card.temperatures, model.card.thresholds) == ({"nodule": 1.5}, {"nodule": 0.4})
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from focusmap.basics import HASHES
 from focusmap.models import Model, ModelCard
 from focusmap.models.folder import CARD
+from focusmap.models.predictor import Self
 from focusmap.nets import Architecture, build_net
 from focusmap.study import Target, Task
 
@@ -27,6 +29,10 @@ def model_of(seed: int = 0) -> Model:
         training={"weights": "none"},
     )
     return Model(build_net(architecture, seed=seed).eval(), card)
+
+
+def with_calibration(model: Self, temperatures: dict[str, float], thresholds: dict[str, float]) -> Self:
+    return model.with_card(replace(model.card, temperatures=temperatures, thresholds=thresholds))
 
 
 def unseal(folder: Path) -> None:

@@ -81,10 +81,6 @@ class CaseModel:
             part.net.to(device)
         return self
 
-    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "CaseModel":
-        """Return the same model with the temperatures and thresholds that were fitted on tune."""
-        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
-
     def with_card(self, card: ModelCard) -> "CaseModel":
         """Return the same model with another card."""
         return replace(self, card=card)

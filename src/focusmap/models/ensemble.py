@@ -97,10 +97,6 @@ class MeanModel:
 
         return heatmaps.MeanView(self.card, tuple(views))
 
-    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "MeanModel":
-        """Return the same mean with the temperatures and thresholds that were fitted on the tuning set."""
-        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
-
     def with_card(self, card: ModelCard) -> "MeanModel":
         """Return the same model with another card."""
         return replace(self, card=card)

@@ -91,10 +91,6 @@ class GraphModel:
         """Return what heat maps need of it."""
         return self.in_torch.explainable()
 
-    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "GraphModel":
-        """Return the same graph with other temperatures and thresholds."""
-        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
-
     def with_card(self, card: ModelCard) -> "GraphModel":
         """Return the same model with another card."""
         return replace(self, card=card)

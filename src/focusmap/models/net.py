@@ -91,10 +91,6 @@ class Model:
         """Return the logits ``(N, L)`` that were found."""
         return encoded.features[0], None
 
-    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "Model":
-        """Return the same net with the temperatures and thresholds that were fitted on tune."""
-        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
-
     def with_card(self, card: ModelCard) -> "Model":
         """Return the same model with another card."""
         return replace(self, card=card)
@@ -200,8 +196,8 @@ def views_of(card: ModelCard) -> tuple[View, ...]:
 
 def with_views(model: Model, views: Sequence[View]) -> Model:
     """Return the model that averages its answer over several views of each image; not calibrated yet."""
-    card = replace(model.card, tta=[view.to_dict() for view in views])
-    return Model(Ensemble(model.nets, views), card).calibrated({}, {})
+    card = replace(model.card, tta=[view.to_dict() for view in views], temperatures={}, thresholds={})
+    return Model(Ensemble(model.nets, views), card)
 
 
 def over_views(model: Model, preparation: AnyPreparation, views: Sequence[View]) -> Model:

@@ -267,9 +267,6 @@ class Predictor(Protocol):
     def explainable(self) -> "heatmaps.NetView | None":
         """Return what heat maps need of it; None where there is no net of images."""
 
-    def calibrated(self: Self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> Self:
-        """Return the same model with the temperatures and thresholds that were fitted on the tuning set."""
-
     def with_card(self: Self, card: ModelCard) -> Self:
         """Return the same model with another card."""
 
@@ -334,6 +331,5 @@ def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
     """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
     temperatures = evaluation.fit_temperatures(model.task, logits, truth)
     probabilities = evaluation.apply(model.task, logits, temperatures)
-    return model.calibrated(
-        temperatures, evaluation.choose_thresholds(model.task, probabilities, truth, model.card.threshold_for)
-    )
+    thresholds = evaluation.choose_thresholds(model.task, probabilities, truth, model.card.threshold_for)
+    return model.with_card(replace(model.card, temperatures=temperatures, thresholds=thresholds))

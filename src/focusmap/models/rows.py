@@ -111,10 +111,6 @@ class RowModel:
         """Return None: there is no net that could be asked where it looks."""
         return
 
-    def calibrated(self, temperatures: Mapping[str, float], thresholds: Mapping[str, float]) -> "RowModel":
-        """Return the same model with the temperatures and thresholds that were fitted on tune."""
-        return self.with_card(replace(self.card, temperatures=temperatures, thresholds=thresholds))
-
     def with_card(self, card: ModelCard) -> "RowModel":
         """Return the same model with another card."""
         return replace(self, card=card)
