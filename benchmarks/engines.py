@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from focusmap.api import load_model
-from focusmap.models import Predictor, place_of
+from focusmap.models import Predictor, model_folder
 from focusmap.models.formats import CARD, cut, prepared_name
 from focusmap.models.graphs import GraphModel
 from focusmap.study import Run, Samples, load_cohort, read_split
@@ -35,7 +35,7 @@ def aurocs(run: Path, target: str) -> None:
     found = {
         engine: load_model(run, "cpu", engine).predict(files).probability(target) for engine in ("torch", "openvino")
     }
-    folder = place_of(run) / "openvino"
+    folder = model_folder(run) / "openvino"
     graph = openvino.Core().compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     column = json.loads((folder / CARD).read_text())["labels"].index(target)
     images = [np.asarray(Image.open(file).convert("RGB"))[None] for file in files]
@@ -47,7 +47,7 @@ def aurocs(run: Path, target: str) -> None:
 
 def throughput(run: Path) -> None:
     """Print the seconds of a batch, the best of some rounds: by torch, at once and in its usual parts, by OpenVINO."""
-    place, cohort = place_of(run), load_cohort(run)
+    place, cohort = model_folder(run), load_cohort(run)
     of_torch, of_openvino = load_model(run).model, load_model(run, "cpu", "openvino").model
     assert isinstance(of_openvino, GraphModel)
     rows = cohort.of(cohort.image_ids[:BATCH])
@@ -71,7 +71,7 @@ def throughput(run: Path) -> None:
 
 def usual(model: Predictor) -> int:
     """Return how many images a model is shown at once when it reads files."""
-    return model.n_images(stored=False)
+    return model.batch_size(stored=False)
 
 
 def _in_bfloat16(graph: Path, given: Mapping[str, np.ndarray]) -> Callable[[], object]:

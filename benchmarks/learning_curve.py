@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from focusmap.images import Preparation, prepare_file
-from focusmap.models.challenge import SHARES, Challenge, _at_share, _dealt, _numbered, forecast
+from focusmap.models.challenge import SHARES, Challenge, _auroc_at_share, _numbered, _random_folds, forecast
 from focusmap.models.features import hog, lbp, moments, pyramid
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Cohort, Declaration, read_cohort
@@ -53,9 +53,9 @@ def promised_and_kept(cohort: Cohort, seed: int) -> tuple[dict[str, float], floa
     first = np.flatnonzero(np.isin(patients, draw.permutation(patients.max() + 1)[: (patients.max() + 1) // 2]))
     early = Challenge(features[first], cohort.take(first), seed=seed)
     of_early = _numbered(patients[first])
-    folds = _dealt(of_early, draw)
-    promised = forecast([_at_share(early, of_early, folds, share) for share in SHARES])
-    every = _at_share(Challenge(features, cohort, seed=seed + 1), patients, _dealt(patients, draw), 1.0)
+    folds = _random_folds(of_early, draw)
+    promised = forecast([_auroc_at_share(early, of_early, folds, share) for share in SHARES])
+    every = _auroc_at_share(Challenge(features, cohort, seed=seed + 1), patients, _random_folds(patients, draw), 1.0)
     return {key: float(str(value)) for key, value in promised.items()}, float(str(every["value"]))
 
 

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, evaluate_predictions
+from focusmap.evaluation import (
+    ID_COLUMNS,
+    EvaluationOptions,
+    Predictions,
+    calibrated_probabilities,
+    evaluate_predictions,
+)
 from focusmap.images import Store, open_store
 from focusmap.nets import Architecture, build_net
 from focusmap.study import Cohort, Recipe, Split, load_cohort, read_recipe, read_split
@@ -57,7 +63,7 @@ def labelled(cohort: Cohort) -> Labelled:
 
 def score(cohort: Cohort, logits: np.ndarray) -> str:
     ids = cohort.table[[name for name in ID_COLUMNS if name in cohort.table]].reset_index(drop=True)
-    predictions = Predictions(cohort.task, ids, logits, apply(cohort.task, logits, {}))
+    predictions = Predictions(cohort.task, ids, logits, calibrated_probabilities(cohort.task, logits, {}))
     metrics = evaluate_predictions(predictions, cohort.truth, EvaluationOptions())["targets"][cohort.task.names[0]]
     auroc, accuracy = metrics["auroc"], metrics["accuracy"]
     return f"AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f}), accuracy {accuracy['value']:.3f}"

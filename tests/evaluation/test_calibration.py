@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.evaluation.calibration import apply, fit_temperatures
+from focusmap.evaluation.calibration import calibrated_probabilities, fit_temperatures
 from focusmap.study import Target, Task
 
 TASK = Task((Target("effusion"), Target("label", "multiclass", ("a", "b", "c")), Target("size", "continuous")))
@@ -30,7 +30,7 @@ def test_a_planted_temperature_is_found(temperature: float) -> None:
 
 def test_calibrated_probabilities_rank_as_before_and_values_stay() -> None:
     logits, _ = planted(2.0, 50)
-    shown = apply(TASK, logits, {"effusion": 2.0, "label": 3.0, "size": 7.0})
+    shown = calibrated_probabilities(TASK, logits, {"effusion": 2.0, "label": 3.0, "size": 7.0})
     assert (np.argsort(shown[:, 0]) == np.argsort(logits[:, 0])).all()
     np.testing.assert_allclose(shown[:, 1:4].sum(axis=1), 1)
     np.testing.assert_array_equal(shown[:, 4], logits[:, 4])

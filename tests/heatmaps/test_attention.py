@@ -7,7 +7,7 @@ import torch
 
 import support.map_oracles as oracles
 from focusmap.basics import InputError
-from focusmap.heatmaps.class_activation import AttentionWeights, attention_rollout
+from focusmap.heatmaps.class_activation import AttentionRecorder, attention_rollout
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.methods import methods_of
 from focusmap.nets import Architecture, build_net
@@ -42,7 +42,7 @@ def test_maps_equal_the_papers_product(n_dims):
 def test_the_weights_are_those_that_timms_own_attention_has_where_it_is_not_fused(name):
     net, seen = build_net(Architecture(name, 1, 2)).eval(), []
     batch = images(2, 2, 56).float()
-    with torch.no_grad(), AttentionWeights() as fused:
+    with torch.no_grad(), AttentionRecorder() as fused:
         expected = net.features(batch)
     layers = [module for module in net.modules() if hasattr(module, "fused_attn")]
     for layer in layers:
@@ -80,7 +80,7 @@ def test_attention_among_some_patches_only_is_refused():
 def test_a_mask_of_the_attention_counts():
     query, key, value = (torch.ones(1, 1, 2, 1) for _ in range(3))
     attend, added = torch.nn.functional.scaled_dot_product_attention, torch.tensor([[0.0, -math.log(3)]])
-    with AttentionWeights() as seen:
+    with AttentionRecorder() as seen:
         attend(query, key, value, attn_mask=added)
         attend(query, key, value, attn_mask=torch.tensor([[True, False]]))
     torch.testing.assert_close(seen.layers[0], torch.tensor([[[0.75, 0.25]] * 2]))

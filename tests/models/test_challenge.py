@@ -12,7 +12,7 @@ from focusmap.evaluation import Reference, lesion_boxes, reference_of
 from focusmap.evaluation.localisation.reference import Boxes
 from focusmap.images import Placement, read_mask
 from focusmap.images.crop import Box
-from focusmap.models.challenge import Challenge, _shuffles, challenged, forecast
+from focusmap.models.challenge import Challenge, _auroc_shuffled, forecast, run_challenge
 from focusmap.models.covers import Cover, Covered, covered, over_lesions
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Declaration, read_cohort
@@ -46,7 +46,7 @@ def value(row):
 
 
 def test_patients_that_are_known_again_pay_only_when_images_are_split(cohort):
-    splits = challenged(Challenge(features_of(cohort), cohort))["splits"]
+    splits = run_challenge(Challenge(features_of(cohort), cohort))["splits"]
     assert splits["image"]["low"] > 0.6
     assert splits["patient"]["low"] < 0.5 < splits["patient"]["high"]
 
@@ -58,7 +58,7 @@ def test_of_shuffled_labels_nothing_is_learnt_nor_less_than_nothing(cohort):
         draw = np.random.default_rng(seed)
         folds = draw.permutation(patients.max() + 1)[patients] % 5
         asked = Challenge(features_of(cohort, signal=3, seed=seed), cohort, seed=seed)
-        found.append(value(_shuffles(asked, patients, folds, draw)))
+        found.append(value(_auroc_shuffled(asked, patients, folds, draw)))
     assert abs(np.mean(found) - 0.5) < 0.06
 
 
@@ -74,14 +74,14 @@ def test_duplicates_across_patients_pay_until_they_are_joined(cohort):
         features[patient == k + 1] = features[patient == k][:1]
         truth[patient == k + 1] = truth[first[k]]
     twins = replace(cohort, table=cohort.table.assign(found=truth))
-    splits = challenged(Challenge(features, twins, alike))["splits"]
+    splits = run_challenge(Challenge(features, twins, alike))["splits"]
     assert value(splits["patient"]) > 0.75
     assert value(splits["patient-and-duplicates"]) < 0.65
 
 
 def test_what_is_no_disease_is_told_by_the_same_features(cohort):
     columns = {"site": cohort.table["site"].tolist(), "name": cohort.image_ids}
-    found = challenged(Challenge(features_of(cohort, signal=3), cohort, columns=columns))
+    found = run_challenge(Challenge(features_of(cohort, signal=3), cohort, columns=columns))
     assert value(found["columns"]["site"]) > 0.9
     assert "name" not in found["columns"], "a column with a value per row is no group"
     assert value(found["splits"]["held-out site"]) > 0.6
@@ -98,7 +98,7 @@ def test_what_is_left_of_a_label_when_its_lesion_is_covered(cohort):
     seen, noise = features_of(cohort, signal=3), draw.normal(size=(n, 42))
     everywhere = Cover(np.tile([0.2, 0.2, 0.7, 0.8], (n, 1)), np.arange(n) % 7 > 0)
     parts = {"lesion": Covered(noise, everywhere), "centre": Covered(seen, everywhere)}
-    found = challenged(Challenge(seen, cohort, covered=parts))["covered"]
+    found = run_challenge(Challenge(seen, cohort, covered=parts))["covered"]
     assert found["lesion"]["low"] < 0.5 < 0.8 < value(found["lesion"]["uncovered"])
     assert value(found["centre"]) == pytest.approx(value(found["centre"]["uncovered"]))
     assert found["lesion"]["n_images"] == everywhere.rows.sum()
@@ -210,7 +210,7 @@ def test_labels_that_the_features_contradict_are_named_with_their_patients(cohor
     features = 2 * cohort.truth[:, :1] + draw.normal(size=(len(cohort), 30))
     table = cohort.table.copy()
     table.loc[table.index[wrong], "found"] = [str(1 - int(cell)) for cell in table["found"].iloc[wrong]]
-    found = challenged(Challenge(features, replace(cohort, table=table)))["doubtful"]
+    found = run_challenge(Challenge(features, replace(cohort, table=table)))["doubtful"]
     named = {table["image_id"].iloc[k] for k in wrong}
     hits = [row["image_id"] in named for row in found[:9]]
     assert sum(hits) >= 5

@@ -40,7 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder on a small net from random weights: what it climbs is of no account here."""
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), (32,), 4))
+    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
     monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 
@@ -172,13 +172,13 @@ def on_device(monkeypatch: pytest.MonkeyPatch, accelerator: str) -> None:
 
 def test_a_graphics_card_buys_a_larger_net_and_larger_images(monkeypatch: pytest.MonkeyPatch) -> None:
     on_device(monkeypatch, "cpu")
-    assert configure.climbing_on("auto") == configure.ON_PROCESSOR
+    assert configure.ladder_settings("auto") == configure.ON_PROCESSOR
     on_device(monkeypatch, "cuda")
     monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
-    larger = configure.climbing_on("auto")
+    larger = configure.ladder_settings("auto")
     assert larger.backbone == "tf_efficientnet_lite2"
     monkeypatch.setattr("focusmap.nets.at_hand", lambda name: name == "tf_efficientnet_lite0")
-    large = configure.climbing_on("auto")
+    large = configure.ladder_settings("auto")
     assert large.backbone == "tf_efficientnet_lite0"
     for one in (large, larger):
         assert one.sizes[0] > configure.ON_PROCESSOR.sizes[0]
@@ -193,7 +193,7 @@ def test_many_images_or_a_small_budget_make_the_probe_s_images_smaller(monkeypat
         asked.append(size)
         return 0.02 * (size / 320) ** 2
 
-    monkeypatch.setattr(configure, "_seconds_an_image", seconds)
+    monkeypatch.setattr(configure, "_seconds_per_image", seconds)
     ten = RunOptions(budget=10.0)
     assert configure._ladder_size(559, ten) == 320
     assert asked == [], "what costs little is not measured"

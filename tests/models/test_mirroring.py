@@ -10,7 +10,7 @@ from PIL import Image
 
 from focusmap.cli import main
 from focusmap.models import configure, frozen
-from focusmap.models.mirroring import Sides, of_folds, told_apart
+from focusmap.models.mirroring import Sides, mirroring_of_folds, told_apart
 from focusmap.study import Augmentation, Recipe, load_cohort, read_recipe, recipe_from
 
 N = 240
@@ -60,7 +60,7 @@ def study(folder: Path, *, by_side: bool) -> Path:
 
 @pytest.fixture
 def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.Climbing("small-residual", (64,), (32,), 4))
+    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
     monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
 
 
@@ -85,7 +85,7 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
 def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever asks first: what decides about mirroring, the probe, its tuning and its test predictions."""
     seen = dict[bool, list[str]]({False: [], True: []})
-    measured = frozen.measured
+    measured = frozen.measure_features
 
     def watched(net, samples, *args, mirrored, **kwargs):
         seen[mirrored].extend(samples.rows.image_ids)
@@ -104,8 +104,8 @@ def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypa
 
 def test_folds_say_how_many_of_them_mirror() -> None:
     ladders = [{"mirror": {"mirrored": on, "reason": "alike" if on else "labels-suffer"}} for on in (True, False, True)]
-    assert of_folds(ladders) == {"mirrored": True, "reason": "alike", "n_folds": 3, "n_mirrored": 2}
-    assert of_folds([{}]) == {"n_folds": 0, "n_mirrored": 0}
+    assert mirroring_of_folds(ladders) == {"mirrored": True, "reason": "alike", "n_folds": 3, "n_mirrored": 2}
+    assert mirroring_of_folds([{}]) == {"n_folds": 0, "n_mirrored": 0}
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import focusmap
 from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
-from focusmap.models import inner_of, split, suggested, usual_trial
+from focusmap.models import draw_recipe, first_trial, make_inner_folds, split
 from focusmap.study import Recipe
 from support.options import QUICK
 from support.studies import phantom_study
@@ -81,7 +81,7 @@ def test_inner_folds_hold_no_row_of_test_and_part_no_patient(tmp_path: Path) -> 
     options = focusmap.RunOptions()
     divided = split(cohort, options)
     pair = (divided.ids("train")[0], divided.ids("tune")[0])
-    inner = inner_of(cohort, divided, [pair], tmp_path, 0)
+    inner = make_inner_folds(cohort, divided, [pair], tmp_path, 0)
     assert not set(inner.rows.image_ids) & set(divided.ids("test"))
     assert set(inner.rows.image_ids) == {*divided.ids("train"), *divided.ids("tune")}
     owners = pd.DataFrame({"patient": inner.rows.patient_ids, "fold": inner.fold})
@@ -111,8 +111,8 @@ class Usual:
 def test_the_first_trial_is_the_recipe_as_it_is() -> None:
     recipe = Recipe(learning_rate=1e-3)
     models = ("small-residual", "histogram+logistic")
-    drawn = Usual(dict(usual_trial(recipe, models)))
-    assert suggested(drawn, recipe, models) == Recipe(model="small-residual", learning_rate=1e-3)
+    drawn = Usual(dict(first_trial(recipe, models)))
+    assert draw_recipe(drawn, recipe, models) == Recipe(model="small-residual", learning_rate=1e-3)
 
 
 def test_without_optuna_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from .answers import read_standings as read_standings
 from .answers import standings_of as standings_of
 from .answers import whys_in as whys_in
 from .answers import write_answering as write_answering
-from .calibration import apply as apply
+from .calibration import calibrated_probabilities as calibrated_probabilities
 from .calibration import choose_thresholds as choose_thresholds
 from .calibration import divisors as divisors
 from .calibration import fit_temperatures as fit_temperatures

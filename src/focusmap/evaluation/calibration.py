@@ -37,7 +37,7 @@ def fit_temperatures(task: Task, logits: np.ndarray, truth: np.ndarray) -> dict[
     }
 
 
-def apply(task: Task, logits: np.ndarray, temperatures: Mapping[str, float]) -> np.ndarray:
+def calibrated_probabilities(task: Task, logits: np.ndarray, temperatures: Mapping[str, float]) -> np.ndarray:
     """Return calibrated probabilities ``(N, L)``: those of logits / temperature; a target without one keeps its own."""
     return task.probabilities(np.asarray(logits, dtype=np.float64) / divisors(task, temperatures))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from focusmap import heatmaps
 from focusmap.basics import InputError, Progress, silent
-from focusmap.evaluation import apply, edges_map
+from focusmap.evaluation import calibrated_probabilities, edges_map
 from focusmap.heatmaps import Item, check_method, heat_maps
 from focusmap.images import standardised_file
 from focusmap.models import Model, load_run_net
@@ -47,7 +47,7 @@ class Panel:
     def probability(self, images: Tensor) -> Tensor:
         """Return the calibrated probability ``(N,)`` of each subject's label; of a continuous target, its value."""
         units = self.model.to_units(self._logits(images).cpu().double().numpy())
-        probabilities = torch.from_numpy(apply(self.model.task, units, self.model.card.temperatures))
+        probabilities = torch.from_numpy(calibrated_probabilities(self.model.task, units, self.model.card.temperatures))
         return probabilities.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
 
     def _logits(self, images: Tensor) -> Tensor:

@@ -21,11 +21,10 @@ from .view import NetView as NetView
 from .view import evidence_in as evidence_in
 from .write import ExplainOptions as ExplainOptions
 from .write import Explanation as Explanation
-from .write import by_lot as by_lot
+from .write import all_or_nothing as all_or_nothing
 from .write import clear_maps as clear_maps
 from .write import overlay_answers as overlay_answers
 from .write import pool_indexes as pool_indexes
 from .write import pool_scales as pool_scales
-from .write import whole as whole
 from .write import write_maps as write_maps
 from .write import write_methods as write_methods

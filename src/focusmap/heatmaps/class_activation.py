@@ -30,7 +30,7 @@ attention; the product of all layers says how much of each patch is in each toke
 the row of the class token. Our classifiers average the patches and leave that token out, so it is the mean row of the
 patches here. **The map is the same for every label**: it says what the net looks at and not what for.
 
-Nets are made with fused attention, which never holds its weights. They are not changed: while `AttentionWeights`
+Nets are made with fused attention, which never holds its weights. They are not changed: while `AttentionRecorder`
 is on, each call of the fused function leaves its weights, made again from its queries and keys, and does what it does.
 """
 
@@ -152,7 +152,7 @@ def attention_rollout(features_of: Callable[[Tensor], Tensor], batch: Tensor) ->
     InputError
         If the net has no attention, or not from every token to all in every layer.
     """
-    with AttentionWeights() as attention:
+    with AttentionRecorder() as attention:
         features = features_of(batch)
     grid, n_patches = features.shape[2:], features[0, 0].numel()
     if not attention.layers or any(not _joins_all(weights, len(batch), n_patches) for weights in attention.layers):
@@ -173,7 +173,7 @@ def rolled_out(weights: Sequence[Tensor]) -> Tensor:
     return reduce(lambda before, layer: (layer + whole) / 2 @ before, weights, whole)
 
 
-class AttentionWeights(TorchFunctionMode):
+class AttentionRecorder(TorchFunctionMode):
     """While it is on, `layers` gathers the attention of each layer ``(N, T, T)``, averaged over heads."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from focusmap.basics import InputError
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
-from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, parted
+from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, split_method
 from focusmap.nets import Ensemble, LevelsNet, bring_home, on_finest, show
 
 
@@ -75,7 +75,7 @@ def heat_maps(net: Net | Ensemble, batch: Tensor, method: str = "cam", labels: S
     choose_method(method, net)
     if isinstance(net, Ensemble):
         return _mean_over(net, batch, method, labels)
-    name, kinds = parted(method)
+    name, kinds = split_method(method)
     found = _of_image(net, batch, name, labels)
     return _mean_over_copies(found, net, batch, method, labels) if kinds else found
 
@@ -101,7 +101,7 @@ def _of_image(net: Net, batch: Tensor, method: str, labels: Sequence[int] | None
 
 def _mean_over_copies(found: HeatMaps, net: Net, batch: Tensor, method: str, labels: Sequence[int] | None) -> HeatMaps:
     """Return what was found, its maps averaged over copies of the images, on the images' grid."""
-    (name, kinds), shape = parted(method), batch.shape[2:]
+    (name, kinds), shape = split_method(method), batch.shape[2:]
     maps = []
     for copy in copies_of(kinds, len(shape)):
         drawn = found.maps if copy == AS_IT_IS else _maps_of_copy(net, copied(copy, batch), name, labels)
@@ -118,7 +118,7 @@ def check_copies(net: Net | Ensemble, image: Tensor, name: str) -> None:
     """
     first: Net = next(iter(net.passes()))[0] if isinstance(net, Ensemble) else net
     with torch.inference_mode():
-        for copy in copies_of(parted(name)[1], image.ndim - 2):
+        for copy in copies_of(split_method(name)[1], image.ndim - 2):
             if copy.size != 1:
                 _shown(first, copied(copy, image))
 

@@ -218,7 +218,7 @@ def check_method(name: str) -> str:
     InputError
         If there is no such method or kind of copies; the message lists the known ones.
     """
-    method, kinds = parted(name)
+    method, kinds = split_method(name)
     if method not in METHODS:
         raise InputError(f"heat map method {method!r} is not one of {', '.join(METHODS)}.{suggest(method, METHODS)}")
     check_kinds(kinds)
@@ -227,7 +227,7 @@ def check_method(name: str) -> str:
 
 def is_method(name: str) -> bool:
     """Return whether a name is a method's, as `check_method` allows it."""
-    method, kinds = parted(name)
+    method, kinds = split_method(name)
     return method in METHODS and set(kinds) <= set(COPIES)
 
 
@@ -237,7 +237,7 @@ def method_of(name: str) -> str:
     >>> method_of("gradcam@mirror,sizes")
     'gradcam'
     """
-    return parted(name)[0]
+    return split_method(name)[0]
 
 
 def unit_of(name: str) -> Unit:
@@ -280,7 +280,7 @@ def choose_method(name: str | None, net: Net | Ensemble) -> str:
     return name
 
 
-def parted(name: str) -> tuple[str, tuple[str, ...]]:
+def split_method(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the name of a method and the kinds of copies that its maps are averaged over."""
     method, _, kinds = name.partition("@")
     return method, tuple(filter(None, kinds.split(",")))

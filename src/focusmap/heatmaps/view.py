@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from focusmap.evaluation import MapThreshold, apply
+from focusmap.evaluation import MapThreshold, calibrated_probabilities
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.methods import FOCUS, RECONSTRUCTION, method_of, unit_of
 from focusmap.images import AnyPreparation
@@ -130,7 +130,7 @@ class Evidence:
 
 def evidence_in(sight: Sight, card: Card, method: str, labels: Sequence[int]) -> Evidence:
     """Return what is shown of what was seen of these labels by a method."""
-    probabilities = apply(card.task, sight.logits, card.temperatures)
+    probabilities = calibrated_probabilities(card.task, sight.logits, card.temperatures)
     predicted = predicted_labels(card, probabilities)[:, labels]
     n_cells = sight.maps[0, 0].size
     evidence = Evidence(

@@ -199,7 +199,7 @@ def clear_maps(out: Path) -> None:
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[None]:
+def all_or_nothing(out: Path) -> Iterator[None]:
     """Remove what an earlier call left in a folder, and what this block leaves there if it does not succeed."""
     refuse_unwritable(out)
     is_new = not out.exists()
@@ -215,7 +215,7 @@ def whole(out: Path) -> Iterator[None]:
 
 def overlay_answers(view: NetView, samples: Samples, out: Path, how: ExplainOptions) -> None:
     """Write the maps of samples that were predicted, by the usual method."""
-    with whole(out):
+    with all_or_nothing(out):
         found = write_methods(view, samples, out, [view.check(None)], how)
         if found.failures:
             write_failures([one.row for one in found.failures], out / "failures.csv")
@@ -263,11 +263,6 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
         if seconds is not None and time.monotonic() - started > seconds / 2:
             break
     return rows
-
-
-def by_lot(n: int, seed: int) -> np.ndarray:
-    """Return the positions of `n` rows in an order by lot, the same for the same seed."""
-    return np.random.default_rng(seed).permutation(n)
 
 
 class _Named(NamedTuple):

@@ -70,7 +70,7 @@ class CaseModel:
         """The one way in which images are prepared."""
         return (self.preparation,)
 
-    def n_images(self, *, stored: bool) -> int:
+    def batch_size(self, *, stored: bool) -> int:
         """Return how many images are shown at once; of files one case."""
         return at_once(self.preparation.input_shape[1:], OF_STORE) if stored else 1
 
@@ -107,7 +107,7 @@ class CaseModel:
         """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag."""
         answers = [part._answer(features, rows) for part, features in zip(self.parts, encoded.features, strict=True)]
         flags = [flag for _, flag in answers if flag is not None]
-        return np.mean([logits for logits, _ in answers], axis=0), _said_together(flags) if flags else None
+        return np.mean([logits for logits, _ in answers], axis=0), _merged_flags(flags) if flags else None
 
     def check(self, cohort: Cohort) -> None:
         """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""
@@ -224,7 +224,7 @@ class CaseModel:
         return np.concatenate(columns, axis=1)
 
 
-def _said_together(flags: Sequence[tuple[Flags, ...]]) -> tuple[Flags, ...]:
+def _merged_flags(flags: Sequence[tuple[Flags, ...]]) -> tuple[Flags, ...]:
     return tuple(map(said_by_models, zip(*flags, strict=True)))
 
 

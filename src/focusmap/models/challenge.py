@@ -17,7 +17,7 @@ from focusmap import nets
 from focusmap.basics import Json, Progress, UnreadableImageError, atomic, branch, number
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
 from focusmap.models.covers import Cover, Covered, covered
-from focusmap.models.frozen import Change, as_they_are, key_of, measured_each
+from focusmap.models.frozen import Change, features_key, measure_each_change, unchanged
 from focusmap.models.probe import fit_head
 from focusmap.study import Cohort, Samples, Target, Task
 
@@ -82,7 +82,7 @@ def frozen_features(
         "nets.LevelsNet",
         nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),
     )
-    file = place / f"challenge-{_key(key_of(net, mirrored=False), cohort, covers)}.npy"
+    file = place / f"challenge-{_key(features_key(net, mirrored=False), cohort, covers)}.npy"
     measured = np.load(file) if file.is_file() else _measured(net, cohort, preparation_for(recipe), progress, covers)
     if place.is_dir() and not file.is_file():
         with atomic(file) as temporary:
@@ -108,8 +108,8 @@ def _measured(
     covers: Mapping[str, Cover],
 ) -> np.ndarray:
     """Return ``(1 + C, N, D) float32``: features of the images as they are, and with each of C covers."""
-    samples, changes = Samples.from_files(cohort), [as_they_are, *(_hiding(cover) for cover in covers.values())]
-    features = measured_each(net, samples, preparation, progress, changes, len(changes) * len(samples))
+    samples, changes = Samples.from_files(cohort), [unchanged, *(_hiding(cover) for cover in covers.values())]
+    features = measure_each_change(net, samples, preparation, progress, changes, len(changes) * len(samples))
     if samples.failures:
         raise UnreadableImageError(samples.failures[0].reason)
     return np.stack(features)
@@ -119,7 +119,7 @@ def _hiding(cover: Cover) -> Change:
     return lambda batch, images: covered(images.pixels, images.placements, cover.boxes[batch.positions])
 
 
-def challenged(question: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
+def run_challenge(question: Challenge, say: Callable[[str], None] = lambda _: None) -> dict[str, Json]:
     """Return the content of ``challenge.json``.
 
     Returns
@@ -140,33 +140,36 @@ def challenged(question: Challenge, say: Callable[[str], None] = lambda _: None)
     by_patient = schemes["patient"]
     splits: dict[str, Json] = {}
     for name, folds in schemes.items():
-        splits[name] = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
-        say(f"{name}: {_shown(splits[name])}")
-    splits["shuffled labels"] = _shuffles(question, patients, by_patient, draw)
-    say(f"shuffled labels: {_shown(splits['shuffled labels'])}")
-    curve = [_at_share(question, patients, by_patient, share) for share in SHARES]
+        splits[name] = _auroc(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
+        say(f"{name}: {_in_words(splits[name])}")
+    splits["shuffled labels"] = _auroc_shuffled(question, patients, by_patient, draw)
+    say(f"shuffled labels: {_in_words(splits['shuffled labels'])}")
+    curve = [_auroc_at_share(question, patients, by_patient, share) for share in SHARES]
     plain = _out_of_fold(question.features, cohort, by_patient, question.seed, is_levelled=False)
     doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
     no_disease = {**question.columns, **question.beside}
     beside_disease = {
-        name: row for name, cells in no_disease.items() if (row := _told(question, name, cells, by_patient))
+        name: row for name, cells in no_disease.items() if (row := _auroc_of_column(question, name, cells, by_patient))
     }
-    covers = {name: _left(question, part, by_patient) for name, part in question.covered.items()}
+    covers = {name: _auroc_covered(question, part, by_patient) for name, part in question.covered.items()}
     return {
-        "splits": splits, "curve": [*curve], "n_patients_needed": _needed(branch(splits["patient"]), patients),
+        "splits": splits, "curve": [*curve],
+        "n_patients_needed": _n_patients_needed(branch(splits["patient"]), patients),
         "columns": {**beside_disease}, "covered": {**covers}, "forecast": forecast(curve),
-        "doubtful": [{**_whose(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
+        "doubtful": [{**_ids_of(cohort, doubt.row), **doubt.to_dict()} for doubt in doubtful],
     }  # fmt: skip
 
 
 def _schemes(question: Challenge, patients: np.ndarray, draw: np.random.Generator) -> dict[str, Fold]:
     """Return the folds of each way to split: by patient, image, patient with duplicates, and column."""
     cohort = question.cohort
-    schemes: dict[str, Fold] = {"patient": _dealt(patients, draw)}
+    schemes: dict[str, Fold] = {"patient": _random_folds(patients, draw)}
     if patients.max() + 1 < len(cohort):
-        schemes = {"image": _dealt(np.arange(len(cohort)), draw), **schemes}
+        schemes = {"image": _random_folds(np.arange(len(cohort)), draw), **schemes}
     if question.duplicates:
-        schemes["patient-and-duplicates"] = _dealt(_joined(cohort, patients, question.duplicates), draw)
+        schemes["patient-and-duplicates"] = _random_folds(
+            _joined_by_duplicates(cohort, patients, question.duplicates), draw
+        )
     for name, cells in question.columns.items():
         if 1 < len(set(cells)) <= MOST_VALUES:
             schemes[f"held-out {name}"] = _numbered(cells)
@@ -177,12 +180,12 @@ def _numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(cells).astype(str), return_inverse=True)[1].reshape(-1)
 
 
-def _dealt(groups: np.ndarray, draw: np.random.Generator) -> Fold:
+def _random_folds(groups: np.ndarray, draw: np.random.Generator) -> Fold:
     """Return five folds of whole groups, as even as chance makes them."""
     return np.asarray(draw.permutation(groups.max() + 1)[groups] % N_FOLDS)
 
 
-def _joined(cohort: Cohort, patients: np.ndarray, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+def _joined_by_duplicates(cohort: Cohort, patients: np.ndarray, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     """Return groups of patients that share a duplicate, however far."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -219,7 +222,7 @@ def _out_of_fold(
     return logits
 
 
-def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
+def _auroc(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
     """Return the mean AUROC over targets with its patient-clustered interval."""
     ids = cohort.table[["image_id", "patient_id"]].reset_index(drop=True)
     predictions = Predictions(cohort.task, ids, logits, cohort.task.probabilities(logits))
@@ -227,7 +230,9 @@ def _reached(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
     return dict(branch(metrics["mean"], "auroc"))
 
 
-def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator) -> dict[str, Json]:
+def _auroc_shuffled(
+    question: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator
+) -> dict[str, Json]:
     """Return the mean, the lowest and the highest of what is reached when patients have the labels of others."""
     first = np.unique(patients, return_index=True)[1]
     reached = []
@@ -238,7 +243,7 @@ def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.r
             **{name: question.cohort.table[name].to_numpy()[of_other] for name in names}
         )
         cohort = replace(question.cohort, table=table)
-        auroc = _reached(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
+        auroc = _auroc(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
         if (value := number(auroc["value"])) is not None:
             reached.append(value)
     if not reached:
@@ -246,7 +251,7 @@ def _shuffles(question: Challenge, patients: np.ndarray, folds: Fold, draw: np.r
     return {"value": float(np.mean(reached)), "low": min(reached), "high": max(reached), "n_shuffles": len(reached)}
 
 
-def _at_share(question: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
+def _auroc_at_share(question: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
     """Return what is reached when only a share of the patients of train is learnt from."""
     order = np.random.default_rng(question.seed).permutation(patients.max() + 1)
     learnt = order[patients] < share * len(order)
@@ -255,10 +260,10 @@ def _at_share(question: Challenge, patients: np.ndarray, folds: Fold, share: flo
         logits = _out_of_fold(question.features, question.cohort, folds, question.seed, learnt)
     except (ValueError, np.linalg.LinAlgError):
         return {"n_patients": n, "value": None, "low": None, "high": None}
-    return {"n_patients": n, **_reached(question.cohort, logits)}
+    return {"n_patients": n, **_auroc(question.cohort, logits)}
 
 
-def _needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
+def _n_patients_needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
     """Return about how many patients make an interval of `WANTED_HALF_WIDTH`; its width falls with their root."""
     low, high = number(reached.get("low")), number(reached.get("high"))
     if low is None or high is None:
@@ -266,7 +271,7 @@ def _needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
     return int(np.ceil(len(np.unique(patients)) * ((high - low) / 2 / WANTED_HALF_WIDTH) ** 2))
 
 
-def _told(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
+def _auroc_of_column(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
     """Return how well the features tell the values of a column; None where there are too few rows of each."""
     values = np.array([str(cell).strip() for cell in cells])
     names, counts = np.unique(values[values != ""], return_counts=True)
@@ -280,15 +285,15 @@ def _told(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> 
     study = replace(cohort.study, task=Task((target,)))
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
     logits = _out_of_fold(question.features[rows], cohort, folds[rows], question.seed)
-    return {"values": [*frequent], **_reached(cohort, logits)}
+    return {"values": [*frequent], **_auroc(cohort, logits)}
 
 
-def _left(question: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
+def _auroc_covered(question: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
     """Return what probes reach that learn from, and are asked about, images of which a part is covered."""
     rows = np.flatnonzero(part.cover.rows)
     cohort = question.cohort.take(rows)
     with_it, without = (
-        _reached(cohort, _out_of_fold(features[rows], cohort, folds[rows], question.seed))
+        _auroc(cohort, _out_of_fold(features[rows], cohort, folds[rows], question.seed))
         for features in (part.features, question.features)
     )
     return {"share": part.cover.share, "n_images": len(rows), **with_it, "uncovered": without}
@@ -327,12 +332,12 @@ def forecast(curve: Sequence[Mapping[str, Json]], times: float = 2.0) -> dict[st
     }  # fmt: skip
 
 
-def _whose(cohort: Cohort, row: int) -> dict[str, Json]:
+def _ids_of(cohort: Cohort, row: int) -> dict[str, Json]:
     names = [name for name in ("image_id", "path", "patient_id") if name in cohort.table]
     return {name: str(cohort.table[name].iloc[row]) for name in names}
 
 
-def _shown(reached: Json) -> str:
+def _in_words(reached: Json) -> str:
     value, low, high = (number(branch(reached).get(key)) for key in ("value", "low", "high"))
     limits = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
     return "undefined" if value is None else f"{value:.3f}{limits}"

@@ -142,7 +142,7 @@ SMALL = 64
 
 
 @dataclass(frozen=True)
-class Climbing:
+class LadderSettings:
     """What a ladder starts from, and how far it goes.
 
     Parameters
@@ -164,14 +164,14 @@ class Climbing:
 
 
 SMALLEST_NET = "tf_efficientnet_lite0"
-ON_PROCESSOR = Climbing(SMALLEST_NET, (320, 256, 192, 128), (160, 128), 12)
+ON_PROCESSOR = LadderSettings(SMALLEST_NET, (320, 256, 192, 128), (160, 128), 12)
 ON_ACCELERATOR = (
-    Climbing("tf_efficientnet_lite2", (448,), (320, 224), 30),
-    Climbing(SMALLEST_NET, (384,), (256, 160), 30),
+    LadderSettings("tf_efficientnet_lite2", (448,), (320, 224), 30),
+    LadderSettings(SMALLEST_NET, (384,), (256, 160), 30),
 )
 """The same budget buys larger nets and images: the first whose weights are at hand."""
 # Of the budget, for the features of all images; and what one costs at 320 pixels at most, by the million pixels.
-FEATURES_SHARE, SECONDS_A_MEGAPIXEL = 0.2, 1.0
+FEATURES_SHARE, SECONDS_PER_MEGAPIXEL = 0.2, 1.0
 LARGEST_BY_DEFAULT = 224
 LARGEST_VOLUME = 96
 # Of the table net.
@@ -278,7 +278,7 @@ def usual_rate(backbone: str) -> float:
     return SMALL_RATE if backbone in SMALL_NETS else LARGE_RATE
 
 
-def climbing_on(devices: str) -> Climbing:
+def ladder_settings(devices: str) -> LadderSettings:
     """Return the ladder for the devices that `devices` names."""
     if training.choose_devices(devices).accelerator == "cpu":
         return ON_PROCESSOR
@@ -301,17 +301,17 @@ def _ladder_size(n_images: int, options: RunOptions) -> int:
 
     What an image costs is measured only where it could be too much.
     """
-    climbing, allowed = climbing_on(options.devices), FEATURES_SHARE * 60 * options.minutes
-    for size in climbing.sizes[:-1]:
-        if n_images * SECONDS_A_MEGAPIXEL * size**2 / 1e6 <= allowed:
+    ladder, allowed = ladder_settings(options.devices), FEATURES_SHARE * 60 * options.minutes
+    for size in ladder.sizes[:-1]:
+        if n_images * SECONDS_PER_MEGAPIXEL * size**2 / 1e6 <= allowed:
             return size
-        if n_images * _seconds_an_image(climbing.backbone, size, options.devices) <= allowed:
+        if n_images * _seconds_per_image(ladder.backbone, size, options.devices) <= allowed:
             return size
-    return climbing.sizes[-1]
+    return ladder.sizes[-1]
 
 
 @cache
-def _seconds_an_image(backbone: str, size: int, devices: str) -> float:
+def _seconds_per_image(backbone: str, size: int, devices: str) -> float:
     """Return what the features of an image of `size` pixels a side cost here, by the fastest of three small batches."""
     import time
 

@@ -64,9 +64,9 @@ class MeanModel:
         """Those of the members, which have the same."""
         return self.members[0].views
 
-    def n_images(self, *, stored: bool) -> int:
+    def batch_size(self, *, stored: bool) -> int:
         """Return how many images all members can be shown at once."""
-        return min(member.n_images(stored=stored) for member in self.members)
+        return min(member.batch_size(stored=stored) for member in self.members)
 
     def check(self, rows: Cohort) -> None:
         """Raise `InputError` where rows lack what a member must know."""

@@ -79,7 +79,7 @@ def _radial(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     gamma = _gamma(x)
     sides = [y == label for label in range(y.max() + 1)] if y.max() > 1 else [y == 1]
     machines = [SVC(C=1.0, gamma=gamma, random_state=seed).fit(x, side) for side in sides]
-    return _machines(x, machines, gamma)
+    return _radial_scorer(x, machines, gamma)
 
 
 def _radial_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
@@ -87,7 +87,7 @@ def _radial_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
 
     del seed
     centre, spread, gamma = float(y.mean()), float(y.std()) or 1.0, _gamma(x)
-    standardised = _machines(x, [SVR(C=1.0, gamma=gamma).fit(x, (y - centre) / spread)], gamma)
+    standardised = _radial_scorer(x, [SVR(C=1.0, gamma=gamma).fit(x, (y - centre) / spread)], gamma)
     return Radial(
         standardised.vectors, standardised.weights * spread, standardised.bias * spread + centre, standardised.gamma
     )
@@ -98,7 +98,7 @@ def _gamma(x: np.ndarray) -> float:
     return 1.0 / (float(x.shape[1]) * (float(x.var()) or 1.0))
 
 
-def _machines(x: np.ndarray, machines: Sequence["SupportVectors"], gamma: float) -> Radial:
+def _radial_scorer(x: np.ndarray, machines: Sequence["SupportVectors"], gamma: float) -> Radial:
     weights = np.zeros((len(machines), len(x)))
     for row, machine in zip(weights, machines, strict=True):
         row[machine.support_] = machine.dual_coef_[0]
@@ -121,14 +121,16 @@ def _forest(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     fitted = RandomForestClassifier(N_TREES, min_samples_leaf=2, random_state=seed).fit(x, y)
     shares = [tree.tree_.value[:, 0] / tree.tree_.value[:, 0].sum(axis=1, keepdims=True) for tree in fitted.estimators_]
     wanted = slice(1, 2) if y.max() == 1 else slice(None)
-    return _grown([tree.tree_ for tree in fitted.estimators_], [share[:, wanted] for share in shares])
+    return _forest_trees([tree.tree_ for tree in fitted.estimators_], [share[:, wanted] for share in shares])
 
 
 def _forest_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     from sklearn.ensemble import RandomForestRegressor
 
     fitted = RandomForestRegressor(N_TREES, min_samples_leaf=2, random_state=seed).fit(x, y)
-    return _grown([tree.tree_ for tree in fitted.estimators_], [tree.tree_.value[:, 0] for tree in fitted.estimators_])
+    return _forest_trees(
+        [tree.tree_ for tree in fitted.estimators_], [tree.tree_.value[:, 0] for tree in fitted.estimators_]
+    )
 
 
 class Grown:
@@ -140,16 +142,16 @@ class Grown:
     threshold: np.ndarray
 
 
-def _grown(trees: Sequence[Grown], values: Sequence[np.ndarray]) -> Trees:
+def _forest_trees(trees: Sequence[Grown], values: Sequence[np.ndarray]) -> Trees:
     parts = [(t.children_left < 0, t.feature, t.threshold, t.children_left, t.children_right) for t in trees]
-    return _joined(parts, [value / len(trees) for value in values], np.zeros(values[0].shape[1]))
+    return _stacked_trees(parts, [value / len(trees) for value in values], np.zeros(values[0].shape[1]))
 
 
 Nodes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Of one tree: whether a node is a leaf, its feature and threshold, and the nodes to its left and right."""
 
 
-def _joined(trees: Sequence[Nodes], values: Sequence[np.ndarray], bias: np.ndarray) -> Trees:
+def _stacked_trees(trees: Sequence[Nodes], values: Sequence[np.ndarray], bias: np.ndarray) -> Trees:
     roots = np.cumsum([0, *(len(tree[0]) for tree in trees[:-1])])
     columns: list[list[np.ndarray]] = [[], [], [], []]
     for root, (is_leaf, feature, threshold, left, right) in zip(roots, trees, strict=True):
@@ -166,14 +168,14 @@ def _boosting(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     fitted = HistGradientBoostingClassifier(**BOOSTING, random_state=seed).fit(x, y)
-    return _read(fitted, x[:64], fitted.decision_function)
+    return _checked_trees(fitted, x[:64], fitted.decision_function)
 
 
 def _boosting_of_values(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     fitted = HistGradientBoostingRegressor(**BOOSTING, random_state=seed).fit(x, y)
-    return _read(fitted, x[:64], fitted.predict)
+    return _checked_trees(fitted, x[:64], fitted.predict)
 
 
 class Boosted:
@@ -195,10 +197,10 @@ def _boosted(fitted: Boosted) -> Trees:
             value = np.zeros((len(nodes), len(bias)))
             value[is_leaf, position] = nodes["value"][is_leaf]
             values.append(value)
-    return _joined(trees, values, bias)
+    return _stacked_trees(trees, values, bias)
 
 
-def _read(fitted: Boosted, rows: np.ndarray, peer: Callable[[np.ndarray], np.ndarray]) -> Trees:
+def _checked_trees(fitted: Boosted, rows: np.ndarray, peer: Callable[[np.ndarray], np.ndarray]) -> Trees:
     """Return the trees, held to what scikit-learn itself says of a few rows: no name read here is promised to stay."""
     try:
         trees, expected = _boosted(fitted), peer(rows)
@@ -230,7 +232,7 @@ def _centroid(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
 
     del seed
     centres = NearestCentroid().fit(x, y).centroids_
-    return _against(Linear(centres, -0.5 * np.square(centres).sum(axis=1)))
+    return _difference_of_two(Linear(centres, -0.5 * np.square(centres).sum(axis=1)))
 
 
 def _naive_bayes(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
@@ -238,10 +240,10 @@ def _naive_bayes(x: np.ndarray, y: np.ndarray, seed: int) -> Scorer:
 
     del seed
     fitted = MultinomialNB().fit(x, y)
-    return _against(Linear(fitted.feature_log_prob_, fitted.class_log_prior_))
+    return _difference_of_two(Linear(fitted.feature_log_prob_, fitted.class_log_prior_))
 
 
-def _against(scores: Linear) -> Linear:
+def _difference_of_two(scores: Linear) -> Linear:
     """Return the second class's score less the first's where there are two."""
     if len(scores.bias) > 2:
         return scores

@@ -222,7 +222,7 @@ def _facts(
         "test": dict(branch(read_json(answers), "targets")) if answers is not None and answers.is_file() else {},
         "not_shown": {label: IN_WORDS[why] for label in deployed.task.label_names if (why := showing.why_not(label))},
         "model": str(card.architecture.get("model")),
-        "made_from": None if of is None else formats.made_from(of),
+        "made_from": None if of is None else formats.model_fingerprint(of),
         **{key: written[key] for key in KEPT if key in written},
         "notice": NOTICE,
     }

@@ -76,8 +76,8 @@ def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
     """Return a table net, with its encoding of the covariates."""
     untrained, task = untrained_table_net(training), training.cohort.task
     train_net(untrained, training, options)
-    answer = nets.NetAnswer(untrained.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
-    return row_model(answer, training, covariates=untrained.covariates, n_inputs=len(untrained.covariates.names))
+    fitted = nets.FittedTableNet(untrained.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
+    return row_model(fitted, training, covariates=untrained.covariates, n_inputs=len(untrained.covariates.names))
 
 
 def train_net(untrained: Untrained, training: "Training", options: RunOptions) -> None:

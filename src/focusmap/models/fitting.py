@@ -116,7 +116,7 @@ def fit_target(target: Target, estimator: str, rows: Rows, sampling: Sampling, s
     if len(present) < 2:
         return _constant(target, rows, present)
     coded = replace(rows, truth=classes)
-    readout = _identity(len(present))
+    readout = _identity_for_classes(len(present))
     if not fit.gives_logits or sampling != "all" or rows.shown is not None:
         held_out = _held_out_scores(fit, coded, sampling, seed)
         if held_out is None and rows.shown is not None:
@@ -124,7 +124,7 @@ def fit_target(target: Target, estimator: str, rows: Rows, sampling: Sampling, s
             return fit_target(target, estimator, replace(rows, shown=None), sampling, seed)
         readout = readout if held_out is None else _calibration(held_out, classes)
     plain = _fit_classes(fit, coded, sampling, seed)
-    return TargetModel(plain.shift, plain.scale, plain.scorer, plain.floor, _spread(readout, target, present))
+    return TargetModel(plain.shift, plain.scale, plain.scorer, plain.floor, _for_all_classes(readout, target, present))
 
 
 def screened(rows: Rows, estimator: str, limit: float, seed: int) -> Rows:
@@ -153,9 +153,11 @@ def _fit_values(fit: Estimator, rows: Rows, seed: int) -> TargetModel:
     assert fit.regress is not None, "check_kinds has let it through"
     if len(rows.truth) < 2 or rows.truth.min() == rows.truth.max():
         value = float(rows.truth[0]) if len(rows.truth) else 0.0
-        return _unscaled(rows, _flat(rows, np.array([value])))
+        return _unscaled(rows, _constant_scorer(rows, np.array([value])))
     shift, scale = _scaling(fit, rows.values)
-    return TargetModel(shift, scale, fit.regress((rows.values - shift) / scale, rows.truth, seed), np.zeros(1), _one(1))
+    return TargetModel(
+        shift, scale, fit.regress((rows.values - shift) / scale, rows.truth, seed), np.zeros(1), _identity(1)
+    )
 
 
 def _fit_classes(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> TargetModel:
@@ -164,7 +166,7 @@ def _fit_classes(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) -> T
     drawn = members[resampled(rows.truth[members], sampling, seed)]
     scorer = fit.classify((rows.values[drawn] - shift) / scale, rows.truth[drawn], seed)
     floor = np.array([0.5 / (len(drawn) + 1) if fit.gives_shares else 0.0])
-    return TargetModel(shift, scale, scorer, floor, _identity(int(rows.truth.max()) + 1))
+    return TargetModel(shift, scale, scorer, floor, _identity_for_classes(int(rows.truth.max()) + 1))
 
 
 def _scaling(fit: Estimator, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -191,7 +193,7 @@ def _held_out_scores(fit: Estimator, rows: Rows, sampling: Sampling, seed: int) 
     if fewest < N_FOLDS:
         return None
     parts = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=seed).split(rows.values, rows.truth, rows.patients)
-    scores = np.zeros((len(rows.truth), len(_identity(int(rows.truth.max()) + 1).bias)))
+    scores = np.zeros((len(rows.truth), len(_identity_for_classes(int(rows.truth.max()) + 1).bias)))
     for kept, held_out in parts:
         learnt = rows.take(kept)
         known = learnt.truth if learnt.shown is None else learnt.truth[learnt.shown]
@@ -223,7 +225,7 @@ def _calibration(scores: np.ndarray, classes: np.ndarray) -> Linear:
     return Linear(weights, bias - weights @ centre)
 
 
-def _spread(readout: Linear, target: Target, present: np.ndarray) -> Linear:
+def _for_all_classes(readout: Linear, target: Target, present: np.ndarray) -> Linear:
     """Return the readout with a logit for each class of the target; one that train does not have is never likely."""
     if target.kind == "binary":
         return readout
@@ -241,24 +243,24 @@ def _constant(target: Target, rows: Rows, present: np.ndarray) -> TargetModel:
     likely = np.log(n + 1.0)
     if target.kind == "binary":
         sign = 0.0 if not len(present) else 1.0 if present[0] else -1.0
-        return _unscaled(rows, _flat(rows, np.array([sign * likely])))
+        return _unscaled(rows, _constant_scorer(rows, np.array([sign * likely])))
     bias = np.zeros(target.n_logits)
     bias[present] = likely
-    return _unscaled(rows, _flat(rows, bias))
+    return _unscaled(rows, _constant_scorer(rows, bias))
 
 
-def _flat(rows: Rows, bias: np.ndarray) -> Linear:
+def _constant_scorer(rows: Rows, bias: np.ndarray) -> Linear:
     return Linear(np.zeros((len(bias), rows.values.shape[1])), bias.astype(np.float64))
 
 
 def _unscaled(rows: Rows, scorer: Linear) -> TargetModel:
     n_columns = rows.values.shape[1]
-    return TargetModel(np.zeros(n_columns), np.ones(n_columns), scorer, np.zeros(1), _one(len(scorer.bias)))
+    return TargetModel(np.zeros(n_columns), np.ones(n_columns), scorer, np.zeros(1), _identity(len(scorer.bias)))
 
 
-def _identity(n_classes: int) -> Linear:
-    return _one(1 if n_classes == 2 else n_classes)
+def _identity_for_classes(n_classes: int) -> Linear:
+    return _identity(1 if n_classes == 2 else n_classes)
 
 
-def _one(n: int) -> Linear:
+def _identity(n: int) -> Linear:
     return Linear(np.eye(n), np.zeros(n))

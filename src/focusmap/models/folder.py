@@ -151,10 +151,10 @@ def load_run_model(folder: Path, devices: str) -> Predictor:
     """
     from focusmap.training import choose_devices
 
-    return load_model(place_of(folder), choose_devices(devices).accelerator)
+    return load_model(model_folder(folder), choose_devices(devices).accelerator)
 
 
-def place_of(folder: Path) -> Path:
+def model_folder(folder: Path) -> Path:
     """Return where the model of a run lies, or a model folder itself; `InputError` if the run has none yet."""
     if (folder / CARD).is_file():
         return folder

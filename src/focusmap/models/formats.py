@@ -102,7 +102,7 @@ def prepared_name(position: int) -> str:
     return f"prepared_{position}"
 
 
-def made_from(model: Path) -> str:
+def model_fingerprint(model: Path) -> str:
     """Return what tells a model's folder from that of another model, or of the same with other thresholds."""
     cards = sorted(model.rglob("model.json"))
     return hashlib.sha256(b"".join(card.read_bytes() for card in cards)).hexdigest()

@@ -30,20 +30,22 @@ WORTH_COMPILING = 400
 VERSION = 2
 
 
-def kept_features(
+def stored_features(
     net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool = False
 ) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows, or of their mirror images; each image's are kept in the store."""
     store = training.store
     assert store is not None
-    file = store.folder / f"features-{key_of(net, mirrored=mirrored)}.npy"
+    file = store.folder / f"features-{features_key(net, mirrored=mirrored)}.npy"
     places = store.rows(rows.image_ids)
     stored = np.load(file, mmap_mode="r") if file.is_file() else np.full((len(store), net.head.in_features), np.nan)
     features = np.asarray(stored[places], dtype=np.float32)
     lacking = np.isnan(features[:, 0])
     if lacking.any():
         samples = Samples.from_store(rows.take(np.flatnonzero(lacking)), store)
-        features[lacking] = measured(net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store))
+        features[lacking] = measure_features(
+            net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store)
+        )
         every = np.array(stored, dtype=np.float32)
         every[places] = features
         with atomic(file) as temporary:
@@ -51,7 +53,7 @@ def kept_features(
     return features
 
 
-def key_of(net: "nets.LevelsNet", *, mirrored: bool) -> str:
+def features_key(net: "nets.LevelsNet", *, mirrored: bool) -> str:
     """Return a name of the backbone with its weights, and of how an image's features are taken."""
     digest = hashlib.sha256(f"{VERSION} {net.backbone.sizes} {mirrored}".encode())
     for name, tensor in net.backbone.state_dict().items():
@@ -63,7 +65,7 @@ Change: TypeAlias = Callable[[Batch, Images], FloatArray]
 """From a batch and its images to what the net is shown of them: ``(P, C, *spatial) float32``."""
 
 
-def as_they_are(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
+def unchanged(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
     """Return images as nets are shown them."""
     return images.pixels
 
@@ -73,7 +75,7 @@ def mirrored_images(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
     return np.ascontiguousarray(np.flip(images.pixels, 3))
 
 
-def measured(
+def measure_features(
     net: "nets.LevelsNet",
     samples: Samples,
     preparation: "AnyPreparation",
@@ -89,11 +91,11 @@ def measured(
     n_images
         Of the study, all of which this net will measure sooner or later; those of `samples` by default.
     """
-    changes = [mirrored_images if mirrored else as_they_are]
-    return measured_each(net, samples, preparation, progress, changes, n_images or len(samples))[0]
+    changes = [mirrored_images if mirrored else unchanged]
+    return measure_each_change(net, samples, preparation, progress, changes, n_images or len(samples))[0]
 
 
-def measured_each(
+def measure_each_change(
     net: "nets.LevelsNet",
     samples: Samples,
     preparation: "AnyPreparation",
@@ -127,7 +129,7 @@ def _compiled_once(net: "nets.LevelsNet") -> "_Compiled | None":
     """Return the graphs of a net, which all folds and parts of a study share; None without OpenVINO."""
     if find_spec("openvino") is None:
         return None
-    key = key_of(net, mirrored=False)
+    key = features_key(net, mirrored=False)
     if key not in _COMPILED:
         _COMPILED.clear()
         _COMPILED[key] = _Compiled(net)

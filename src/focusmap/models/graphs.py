@@ -13,8 +13,8 @@ import numpy as np
 from focusmap import heatmaps, training
 from focusmap.basics import InputError, Json, branch, check_sealed, items, read_json, require
 from focusmap.images import AnyPreparation, Preparation, preparation_from
-from focusmap.models.folder import load_model, place_of
-from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, made_from, prepared_name
+from focusmap.models.folder import load_model, model_folder
+from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, model_fingerprint, prepared_name
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, read_card
 from focusmap.study import Batch, Cohort, Flags, Task
 
@@ -63,7 +63,7 @@ class GraphModel:
         """None: rows are single images."""
         return ()
 
-    def n_images(self, *, stored: bool) -> int:  # noqa: ARG002
+    def batch_size(self, *, stored: bool) -> int:  # noqa: ARG002
         """Return how many images are shown at once."""
         return AT_ONCE
 
@@ -133,7 +133,7 @@ def graph_folder(model: Path, engine: str) -> Path:
 def is_there(model: Path, engine: str) -> bool:
     """Return whether a model folder has a graph for an engine, made of the model as it is now."""
     card = graph_folder(model, engine) / CARD
-    return card.is_file() and branch(read_json(card)).get("made_from") == made_from(model)
+    return card.is_file() and branch(read_json(card)).get("made_from") == model_fingerprint(model)
 
 
 def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predictor:
@@ -150,7 +150,7 @@ def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predicto
     MissingPartError
         If the engine is not installed.
     """
-    place = place_of(folder)
+    place = model_folder(folder)
     if engine == "auto":
         engine = "openvino" if _suits_openvino(devices) and is_there(place, "openvino") else "torch"
     if engine == "torch":

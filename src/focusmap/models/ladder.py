@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from focusmap.basics import Json, Reason, read_json, read_table, reason_entries, write_json
-from focusmap.evaluation import apply, baseline_run, divisors, read_predictions, write_predictions
+from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions, write_predictions
 from focusmap.models import choice, configure, ensemble, fit_nets, folder, predictor
-from focusmap.models.mirroring import mirroring, of_folds
+from focusmap.models.mirroring import decide_mirroring, mirroring_of_folds
 from focusmap.models.rungs import Clock, fine_tuned_recipe, fold_of, from_scratch_recipe, own_size, probe_recipe
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
 
@@ -84,8 +84,8 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
         Says how many seconds the next rung may take.
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
-    backbone = configure.climbing_on(options.devices).backbone
-    decided, mirror = mirroring(training, probe_recipe(training.recipe, backbone), options)
+    backbone = configure.ladder_settings(options.devices).backbone
+    decided, mirror = decide_mirroring(training, probe_recipe(training.recipe, backbone), options)
     training = replace(training, recipe=decided)
     done = [rung for name in SINGLE if (rung := _read_rung(name, training, earlier))]
     climbing = _Climb(training, options, mirror, done)
@@ -182,7 +182,7 @@ def _mean_rung(rungs: Sequence[choice.Rung], training: "Training") -> choice.Run
         part: replace(
             rungs[0].predictions[part],
             logits=of_part,
-            probabilities=apply(model.task, of_part, model.card.temperatures),
+            probabilities=calibrated_probabilities(model.task, of_part, model.card.temperatures),
         )
         for part, of_part in logits.items()
     }
@@ -234,7 +234,7 @@ def write_ladder_of_folds(run: Run) -> None:
         "rungs": [_mean_entry(name, rungs, chosen=name == usual) for name, rungs in entries.items()],
         "chosen": usual,
         **reason_entries(Reason("rung-of-folds", names=", ".join(f"{name} ({n})" for name, n in chosen.items()))),
-        "mirror": of_folds(ladders),
+        "mirror": mirroring_of_folds(ladders),
         "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
     }
     write_json(run.ladder, content, sealed=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Json, read_json, write_json
-from focusmap.models.frozen import kept_features, key_of
+from focusmap.models.frozen import features_key, stored_features
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
 from focusmap.models.rungs import fold_of
 from focusmap.statistics import wilson
@@ -57,7 +57,7 @@ class Sides:
         return f"an image is distinguished from its mirror image in {shares} of {self.n_images} images"
 
 
-def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple[Recipe, dict[str, Json]]:
+def decide_mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple[Recipe, dict[str, Json]]:
     """Return the training's recipe with mirroring decided, and what it was decided by, for ``ladder.json``.
 
     Parameters
@@ -76,7 +76,7 @@ def mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple
         return replace(recipe, augmentation=replace(recipe.augmentation, mirror=mirrors)), by_recipe
     net = _net(probe, training, options)
     sides = sides_of(net, training, options)
-    is_on = sides.are_alike and _helps(net, training, options)
+    is_on = sides.are_alike and _mirroring_helps(net, training, options)
     why = "sides-not-alike" if not sides.are_alike else "alike" if is_on else "labels-suffer"
     of_fold = f" (fold {fold_of(training.run)})" if fold_of(training.run) else ""
     options.say(f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}{of_fold}")
@@ -88,11 +88,11 @@ def sides_of(net: "nets.LevelsNet", training: "Training", options: RunOptions) -
     """Return how often images of the cohort are told from their mirror images; found once, and kept in the store."""
     store = training.store
     assert store is not None
-    file = store.folder / f"{FILE}-{key_of(net, mirrored=True)}.json"
+    file = store.folder / f"{FILE}-{features_key(net, mirrored=True)}.json"
     if not file.is_file():
         order = np.sort(np.random.default_rng(0).permutation(len(training.cohort))[:N_LOOKED_AT])
         rows = training.cohort.take(order)
-        pair = (kept_features(net, training, rows, options.progress, mirrored=mirrored) for mirrored in (False, True))
+        pair = (stored_features(net, training, rows, options.progress, mirrored=mirrored) for mirrored in (False, True))
         # Of the smaller size: in the larger one a regression tells letters and marks rather than organs.
         images, mirror_images = (_smallest(net, features) for features in pair)
         write_json(file, vars(told_apart(images, mirror_images, inner_folds(rows, 0), rows.patient_ids)))
@@ -122,13 +122,13 @@ def _smallest(net: "nets.LevelsNet", features: np.ndarray) -> np.ndarray:
     return by_statistic[:, :, -1].reshape(len(features), -1)
 
 
-def _helps(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> bool:
+def _mirroring_helps(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> bool:
     """Return whether mirror images make predictions of inner folds no worse, and those of no target clearly."""
     task, rows = training.cohort.task, training.cohort.of(training.split.ids("train"))
     truth = standardised(task, rows.learnt, nets.continuous_scales(task, rows.learnt))
     folds = inner_folds(rows, training.recipe.seed)
-    plain = kept_features(net, training, rows, options.progress).astype(np.float64)
-    both = (plain + kept_features(net, training, rows, options.progress, mirrored=True)) / 2
+    plain = stored_features(net, training, rows, options.progress).astype(np.float64)
+    both = (plain + stored_features(net, training, rows, options.progress, mirrored=True)) / 2
     more = held_out_losses(task, both, truth, folds) - held_out_losses(task, plain, truth, folds)
     known = (~np.isnan(more)).sum(axis=0)
     errors = np.nanstd(more, axis=0) / np.sqrt(np.maximum(known, 1))
@@ -142,7 +142,7 @@ def _net(probe: Recipe, training: "Training", options: RunOptions) -> "nets.Leve
     return cast("nets.LevelsNet", net.to(choose_devices(options.devices).accelerator))
 
 
-def of_folds(ladders: Sequence[Mapping[str, Json]]) -> Json:
+def mirroring_of_folds(ladders: Sequence[Mapping[str, Json]]) -> Json:
     """Return what folds decided of mirroring as one entry: that of most folds, and in how many images are mirrored."""
     entries = [cast(Mapping[str, Json], ladder["mirror"]) for ladder in ladders if "mirror" in ladder]
     n_mirrored = sum(bool(entry["mirrored"]) for entry in entries)

@@ -70,7 +70,7 @@ class Model:
         """None: rows are single images."""
         return ()
 
-    def n_images(self, *, stored: bool) -> int:
+    def batch_size(self, *, stored: bool) -> int:
         """Return how many images are shown at once."""
         shape = self.preparation.input_shape[1:]
         most = at_once(shape, OF_STORE if stored else OF_FILES)

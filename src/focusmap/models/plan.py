@@ -24,7 +24,7 @@ BASE_MEMORY_MB = 900
 # The nets of two rungs and of the model that is kept, measured once.
 MB_OF_A_LADDER = 40
 # Of models of rows, measured once: a feature of an image, a row and target of an estimator.
-SECONDS_A_IMAGE, SECONDS_A_FIT = 0.01, 1e-3
+SECONDS_PER_FEATURE, SECONDS_PER_FIT = 0.01, 1e-3
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,14 @@ def _noise(rows: Cohort, recipe: Recipe) -> Store:
 def _seconds_of_fits(cohort: Cohort, recipe: Recipe) -> float:
     """Return about how long features and the fits of all targets take."""
     n_features = len(parse_model(recipe.model).features)
-    return len(cohort) * (SECONDS_A_IMAGE * n_features + SECONDS_A_FIT * len(cohort.task.names)) + 2
+    return len(cohort) * (SECONDS_PER_FEATURE * n_features + SECONDS_PER_FIT * len(cohort.task.names)) + 2
 
 
-def _memory_mb(recipe: Recipe, images_a_row: float) -> int:
+def _memory_mb(recipe: Recipe, images_per_row: float) -> int:
     if parse_model(recipe.model).shown == "table" or parse_model(recipe.model).engine == "estimator":
         return BASE_MEMORY_MB
     per_pixel = BYTES_PER_FULL_VOXEL if recipe.model.startswith("small-residual-3d") else BYTES_PER_ACTIVATION_PIXEL
-    return BASE_MEMORY_MB + round(recipe.batch_size * images_a_row * _pixels(recipe) * per_pixel / 1e6)
+    return BASE_MEMORY_MB + round(recipe.batch_size * images_per_row * _pixels(recipe) * per_pixel / 1e6)
 
 
 def _disk_mb(recipe: Recipe, n_images: int) -> int:
@@ -178,8 +178,8 @@ def _disk_mb(recipe: Recipe, n_images: int) -> int:
 def _n_maps(rows: Cohort, divided: Split) -> int:
     """Return how many maps the tested images have; of cases, each image has its own."""
     n_tested = int((divided.table["split"] != "").sum()) if divided.n_folds else len(divided.ids("test"))
-    images_a_row = 1 if rows.images is None else len(rows.images) / max(len(rows), 1)
-    return round(n_tested * images_a_row) * rows.task.n_logits
+    images_per_row = 1 if rows.images is None else len(rows.images) / max(len(rows), 1)
+    return round(n_tested * images_per_row) * rows.task.n_logits
 
 
 def _pixels(recipe: Recipe) -> int:

@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import Json, Progress, read_json, read_table, silent, write_json
-from focusmap.evaluation import ID_COLUMNS, EvaluationOptions, Predictions, apply, compare_predictions
+from focusmap.evaluation import (
+    ID_COLUMNS,
+    EvaluationOptions,
+    Predictions,
+    calibrated_probabilities,
+    compare_predictions,
+)
 from focusmap.models.folder import load_model
 from focusmap.models.ood import Ood
 from focusmap.models.predictor import Answers, EncodedImages, Predictor, answer, one_after_another
@@ -99,7 +105,7 @@ class _EncodedBatch:
 
 def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_EncodedBatch]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
-    for batch in samples.batches(model.preparations, model.n_images(stored=stored)):
+    for batch in samples.batches(model.preparations, model.batch_size(stored=stored)):
         unlike = (
             None
             if ood is None or not model.preparations
@@ -150,7 +156,7 @@ def _nothing(model: Predictor, samples: Samples) -> Predicted:
 
 def predictions_of(model: Predictor, rows: Cohort, answers: Answers) -> Predictions:
     """Return a model's answers for rows as its predictions, calibrated."""
-    probabilities = apply(model.task, answers.logits, model.card.temperatures)
+    probabilities = calibrated_probabilities(model.task, answers.logits, model.card.temperatures)
     ids = rows.table[[name for name in ID_COLUMNS if name in rows.table]].reset_index(drop=True)
     return Predictions(model.task, ids, answers.logits, probabilities, answers.flags)
 
@@ -262,5 +268,7 @@ def _answered(
     for one in parts:
         members = [rows[image_id] for image_id in one.rows.image_ids]
         logits[members] = one.answer(shuffled, generator)
-        probabilities[members] = apply(predictions.task, logits[members], one.model.card.temperatures)
+        probabilities[members] = calibrated_probabilities(
+            predictions.task, logits[members], one.model.card.temperatures
+        )
     return Predictions(predictions.task, predictions.ids, logits, probabilities)

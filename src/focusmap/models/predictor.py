@@ -249,8 +249,8 @@ class Predictor(Protocol):
     def views(self) -> tuple[str, ...]:
         """Names of the views of a case; empty where rows are no cases."""
 
-    def n_images(self, *, stored: bool) -> int:
-        """Return how many images it is shown at once, from a store or from files."""
+    def batch_size(self, *, stored: bool) -> int:
+        """Return how many images it takes at once, from a store or from files."""
 
     def check(self, rows: Cohort) -> None:
         """Raise `InputError` where rows lack a covariate, or have a view, that the model must know."""
@@ -330,6 +330,6 @@ def unknown_changes(rows: Cohort) -> list[Flags]:
 def calibrated(model: Self, logits: np.ndarray, truth: np.ndarray) -> Self:
     """Return the model with temperatures, then thresholds, fitted to logits ``(N, L)`` and truth ``(N, T)``."""
     temperatures = evaluation.fit_temperatures(model.task, logits, truth)
-    probabilities = evaluation.apply(model.task, logits, temperatures)
+    probabilities = evaluation.calibrated_probabilities(model.task, logits, temperatures)
     thresholds = evaluation.choose_thresholds(model.task, probabilities, truth, model.card.threshold_for)
     return model.with_card(replace(model.card, temperatures=temperatures, thresholds=thresholds))

@@ -19,7 +19,7 @@ import numpy as np
 from focusmap import nets
 from focusmap.basics import Progress, silent
 from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
-from focusmap.models.frozen import kept_features
+from focusmap.models.frozen import stored_features
 from focusmap.models.predict import Predicted, encode, predictions_of
 from focusmap.models.predictor import EncodedImages, answer
 from focusmap.models.scorers import Linear
@@ -259,7 +259,7 @@ def fit_head(
     """
     folds = inner_folds(rows, seed)
     weights, bias = np.zeros((task.n_logits, features.shape[1])), np.zeros(task.n_logits)
-    for targets in _together(task):
+    for targets in _target_groups(task):
         truths = truth[:, [task.index(target.name) for target in targets]]
         fitted = _fit(targets, features, truths, folds, strengths)
         columns = np.concatenate([np.arange(task.n_logits)[task.slice_of(target.name)] for target in targets])
@@ -267,7 +267,7 @@ def fit_head(
     return Linear(weights, bias)
 
 
-def _together(task: Task) -> list[list[Target]]:
+def _target_groups(task: Task) -> list[list[Target]]:
     """Return the targets that one strength is chosen for: all binary ones, which may be rare, and each other alone."""
     binary = [target for target in task.targets if target.kind == "binary"]
     return [*([binary] if binary else []), *([target] for target in task.targets if target.kind != "binary")]
@@ -289,7 +289,7 @@ def _fit(
 def held_out_losses(task: Task, features: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Return the losses ``(N, T)`` of rows that regressions of the other folds have; NaN where a truth is unknown."""
     losses = np.full(truth.shape, np.nan)
-    for targets in _together(task):
+    for targets in _target_groups(task):
         columns = [task.index(target.name) for target in targets]
         known = ~np.isnan(truth[:, columns]).all(axis=1)
         of_path = _held_out_losses(targets, features[known], truth[known][:, columns], folds[known])
@@ -347,7 +347,7 @@ def standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]
     return learnt
 
 
-def of_features(model: "Model", training: "Training", part: str) -> Predicted:
+def predict_from_features(model: "Model", training: "Training", part: str) -> Predicted:
     """Return what a probe says of a part of the split, by the features that it was fitted among."""
     import torch
 
@@ -360,7 +360,7 @@ def of_features(model: "Model", training: "Training", part: str) -> Predicted:
 
 def _features(net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows; where the recipe mirrors, the mean of image and mirror image."""
-    features = kept_features(net, training, rows, progress)
+    features = stored_features(net, training, rows, progress)
     if not training.recipe.augmentation.mirror:
         return features
-    return np.asarray((features + kept_features(net, training, rows, progress, mirrored=True)) / 2)
+    return np.asarray((features + stored_features(net, training, rows, progress, mirrored=True)) / 2)

@@ -30,7 +30,7 @@ PROBE_ROWS = 4
 OF_STORE = 256
 
 
-class Answer(Protocol):
+class FittedRows(Protocol):
     """What is fitted: from rows of numbers to logits, and back from its arrays."""
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ class Estimators:
         return {"forms": [model.describe() for model in self.targets]}
 
 
-def estimators_from(task: Task, architecture: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> Answer:
+def estimators_from(task: Task, architecture: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> FittedRows:
     """Read what `Estimators` wrote; `ModelError` if something is missing."""
     forms = architecture.get("forms")
     if not isinstance(forms, list) or len(forms) != len(task.targets):
@@ -79,8 +79,8 @@ class RowModel:
     ----------
     card
         What `model.json` holds.
-    answer
-        What was fitted; None for the mean of several members.
+    fitted
+        None for the mean of several members.
     features
         Of images; None for a table's covariates, which the card holds.
     members
@@ -88,7 +88,7 @@ class RowModel:
     """
 
     card: ModelCard
-    answer: Answer | None
+    fitted: FittedRows | None
     features: ImageFeatures | None = None
     members: tuple["RowModel", ...] = ()
 
@@ -125,7 +125,7 @@ class RowModel:
         """None: rows are single images, or have none."""
         return ()
 
-    def n_images(self, *, stored: bool) -> int:
+    def batch_size(self, *, stored: bool) -> int:
         """Return how many images are measured at once."""
         return OF_STORE if stored else 1
 
@@ -159,14 +159,14 @@ class RowModel:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that was fitted to train."""
-        if self.answer is None:
+        if self.fitted is None:
             return {}
         words = {} if self.features is None else {WORDS: self.features.words}
-        return {**self.answer.to_arrays(), **words}
+        return {**self.fitted.to_arrays(), **words}
 
     def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of four rows of noise; nothing of several members."""
-        if self.answer is None:
+        if self.fitted is None:
             return {}
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         seed, n_inputs = cast(int, earlier.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
@@ -182,8 +182,8 @@ class RowModel:
         return self._answered(self.features(images))
 
     def _answered(self, values: np.ndarray) -> np.ndarray:
-        assert self.answer is not None, "members answer for the whole"
-        return self.answer(values)
+        assert self.fitted is not None, "members answer for the whole"
+        return self.fitted(values)
 
 
 def mean_of_rows(models: Sequence[RowModel], made_of: str) -> RowModel:
@@ -201,18 +201,18 @@ def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mappin
     """
     if members:
         return RowModel(card, None, None, tuple(_member(name, member) for name, member in members.items()))
-    answer, features = _answer_from(card, arrays), None
+    fitted, features = _fitted_from(card, arrays), None
     if measured := card.architecture.get("features"):
         features = ImageFeatures(tuple(map(str, cast(list[Json], measured))), arrays.get(WORDS, np.empty((0, 128))))
-    return RowModel(card, answer, features)
+    return RowModel(card, fitted, features)
 
 
-def _answer_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> Answer:
+def _fitted_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> FittedRows:
     if card.architecture.get("model") != TABLE_NET:
         return estimators_from(card.task, card.architecture, arrays)
-    from focusmap.nets import net_answer_from
+    from focusmap.nets import fitted_table_net_from
 
-    return net_answer_from(card.task, card.architecture, arrays)
+    return fitted_table_net_from(card.task, card.architecture, arrays)
 
 
 def _member(name: str, member: Predictor) -> RowModel:
@@ -243,8 +243,8 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
         features = fit_features(training.model.features, _sample(training), training.recipe.seed)
         batches = Samples.from_store(train, training.store).batches([training.store.preparation], OF_STORE)
         values = np.concatenate([features(batch.images(training.store.preparation).prepared) for batch in batches])
-    answer = _fit_targets(training, values, options)
-    return row_model(answer, training, covariates=covariates, features=features, n_inputs=values.shape[1])
+    fitted = _fit_targets(training, values, options)
+    return row_model(fitted, training, covariates=covariates, features=features, n_inputs=values.shape[1])
 
 
 def _sample(training: "Training") -> np.ndarray:
@@ -270,7 +270,7 @@ def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) 
 
 
 def row_model(
-    answer: Answer,
+    fitted: FittedRows,
     training: "Training",
     *,
     n_inputs: int,
@@ -279,7 +279,7 @@ def row_model(
 ) -> RowModel:
     """Return what was fitted with its card; thresholds and temperatures are still to be fitted."""
     recipe = training.recipe
-    architecture: dict[str, Json] = {"model": recipe.model, "n_inputs": n_inputs, **answer.describe()}
+    architecture: dict[str, Json] = {"model": recipe.model, "n_inputs": n_inputs, **fitted.describe()}
     if features is not None:
         architecture["features"] = list(features.names)
     card = ModelCard(
@@ -293,10 +293,10 @@ def row_model(
         probe={},
         versions=library_versions(),
         training={
-            "n_parameters": sum(int(array.size) for array in answer.to_arrays().values()),
+            "n_parameters": sum(int(array.size) for array in fitted.to_arrays().values()),
             "n_train": len(training.split.ids("train")),
             "seed": recipe.seed,
         },
         covariates=covariates.to_list() if covariates else [],
     )
-    return RowModel(card, answer, features)
+    return RowModel(card, fitted, features)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import climbing_on, usual_net, usual_rate
+from focusmap.models.configure import ladder_settings, usual_net, usual_rate
 from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
 from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
@@ -86,8 +86,8 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     Settings that the user gives count; the others are `FINE_TUNING`, at the first size for which the time suffices.
     """
     recipe, usual = training.recipe, Recipe()
-    climbing, probe = climbing_on(options.devices), read_recipe(training.run.rung(PROBE).recipe)
-    most_epochs = min(climbing.most_epochs, recipe.epochs)
+    ladder, probe = ladder_settings(options.devices), read_recipe(training.run.rung(PROBE).recipe)
+    most_epochs = min(ladder.most_epochs, recipe.epochs)
     # Nets of cases have one rate for all of their stages.
     settings = {
         name: value
@@ -95,7 +95,7 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
         if getattr(recipe, name) == getattr(usual, name) and (training.cohort.images is None or name not in OF_STAGES)
     }
     ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
-    sizes = list(dict.fromkeys(min(side, recipe.size) for side in climbing.fine_tuned_sizes))
+    sizes = list(dict.fromkeys(min(side, recipe.size) for side in ladder.fine_tuned_sizes))
     for size in sizes:
         sized = replace(recipe, model=model, size=size, **settings)  # type: ignore[arg-type]
         fitting = _within(sized, most_epochs, FINE_TUNED, training, ends - time.monotonic(), options)

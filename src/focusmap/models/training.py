@@ -1,4 +1,4 @@
-"""The trainings of a run: one, or one of each fold, of one model or of several; calibrated, then asked of test."""
+"""The trainings of a run: one, or one per fold, of one model or several; calibrated on tune, then applied to test."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Training:
     cohort, split, store, recipe
         As prepared; `split` is this training's own. A table model has no store.
     is_answering
-        Whether the model will be asked about other images; a baseline is not.
+        Whether the model will be applied to other images; a baseline will not.
     """
 
     run: Run
@@ -72,13 +72,13 @@ class Training:
         return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
 
     def predict(self, model: predictor.Predictor, part: str) -> Predicted:
-        """Return what a model says of a part of the split; a probe of the features that are known already."""
+        """Return a model's predictions for a part of the split; those of a probe are made from its stored features."""
         if self.model.net.endswith(PROBES) and self.cohort.images is None:
-            return probe.of_features(cast("Model", model), self, part)
+            return probe.predict_from_features(cast("Model", model), self, part)
         return predict(model, self.samples_for(model, part))
 
     def predict_parts(self, model: predictor.Predictor) -> tuple[dict[str, Predictions], pd.DataFrame | None]:
-        """Return what a model says of test and tune, and of cases what each image of test weighs, which is written."""
+        """Return a model's predictions for test and tune and, of cases, the attention on test, which is written too."""
         answers = {part: self.predict(model, part) for part in choice.PREDICTED if self.split.ids(part)}
         attention = answers["test"].attention if "test" in answers else None
         if attention is not None:
@@ -92,13 +92,14 @@ class Training:
 
 
 Item = TypeVar("Item")
-Told: TypeAlias = tuple[bool | None, list[str]]
-Answered = Callable[[Run, bool], float]
-"""Called whenever a run has a model and predictions that can be evaluated, and whether they are new; returns how many
-seconds of what it did it would take again."""
+Result: TypeAlias = tuple[bool | None, list[str]]
+"""Whether a worker found a new model, None where its training has ended, and the lines that are to be printed."""
+OnModel = Callable[[Run, bool], float]
+"""Called with a run that has a model and predictions, and whether they are new; returns how many seconds the same will
+take after the next model."""
 
 
-def unanswered(run: Run, is_new: bool) -> float:  # noqa: ARG001
+def ignore_model(run: Run, is_new: bool) -> float:  # noqa: ARG001
     """Do nothing with a run."""
     return 0.0
 
@@ -108,7 +109,7 @@ def train_all(
     prepared: preparing.Prepared,
     options: RunOptions,
     seconds: dict[str, float],
-    answered: Answered = unanswered,
+    on_model: OnModel = ignore_model,
 ) -> Run:
     """Return the run with the model and the predictions of each fold, and of all; what is there already stays.
 
@@ -116,14 +117,14 @@ def train_all(
     ----------
     seconds
         What came before has taken, for the manifest.
-    answered
+    on_model
         Called when the run is whole for the first time, and whenever a better model has taken its place.
     """
     started = time.monotonic()
     trainings = trainings_of(run, prepared)
     unfinished = [training for training in trainings if not _is_done(training, options)]
     if not unfinished and run.manifest.exists() and not run.is_stopped:
-        answered(run, True)
+        on_model(run, True)
         return run
     if prepared.recipe.model == LADDER:
         options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
@@ -135,7 +136,7 @@ def train_all(
         if len(trainings) > 1:
             _pool_folds(run, prepared)
         preparing.write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
-        clock.rest = answered(run, is_new)
+        clock.rest = on_model(run, is_new)
     if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
         ladder.write_ladder_of_folds(run)
     return run
@@ -152,7 +153,7 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clo
 
     So all folds have their first answer before the first of them is given a second.
     """
-    climbs = [_steps(training, options, clock) for training in trainings]
+    climbs = [_train_in_steps(training, options, clock) for training in trainings]
     while climbs:
         news: list[bool] = []
         for steps in tuple(climbs):
@@ -185,14 +186,14 @@ def _rounds_on_cluster(trainings: Sequence[Training], options: RunOptions, clock
     alone = replace(options.alone, workers=1, progress=silent)
     with connected(options.cluster) as n_workers:
         left = [replace(training, run=Run(training.run.folder.absolute())) for training in trainings]
-        members = [one for training in left if training.recipe.model != LADDER for one in _members(training)]
-        list(_side_by_side(members, partial(_trained, options=alone), options))
+        members = [one for training in left if training.recipe.model != LADDER for one in _seed_trainings(training)]
+        list(_on_workers(members, partial(_train_member, options=alone), options))
         n_answers = 0
         while left:
             ends, n = time.time() + clock.ends - time.monotonic(), min(n_workers, len(left))
             n_waves = [ceil(len(left) / n) - k // n for k in range(len(left))]
             turns = [_Turn(one, n_answers, ends, clock.rest, waves) for one, waves in zip(left, n_waves, strict=True)]
-            found = list(_side_by_side(turns, partial(_advanced, options=alone), options))
+            found = list(_on_workers(turns, partial(_advance, options=alone), options))
             again = [is_new is not None for is_new in found]
             if any(again):
                 yield any(found)
@@ -200,39 +201,39 @@ def _rounds_on_cluster(trainings: Sequence[Training], options: RunOptions, clock
             n_answers += 1
 
 
-def _side_by_side(items: Sequence[Item], work: Callable[[Item], Told], options: RunOptions) -> Iterator[bool | None]:
-    """Yield in order what workers found, after they have said what there is to say."""
+def _on_workers(items: Sequence[Item], work: Callable[[Item], Result], options: RunOptions) -> Iterator[bool | None]:
+    """Yield in order what workers found, and print the lines of each before."""
     assert options.cluster is not None
-    told = answers_in_order(items, lambda: work, options.cluster, len(items)) if items else ()
-    for done, (found, lines) in enumerate(told, start=1):
+    results = answers_in_order(items, lambda: work, options.cluster, len(items)) if items else ()
+    for done, (found, lines) in enumerate(results, start=1):
         for line in lines:
             options.say(line)
         options.progress("training side by side", done, len(items))
         yield found
 
 
-def _trained(member: Training, options: RunOptions) -> Told:
+def _train_member(member: Training, options: RunOptions) -> Result:
     """Train a net up to its last checkpoint."""
-    said: list[str] = []
-    _fit(member, replace(options, say=said.append))
-    return True, said
+    lines: list[str] = []
+    _fit(member, replace(options, say=lines.append))
+    return True, lines
 
 
-def _advanced(turn: _Turn, options: RunOptions) -> Told:
-    """Pass over the answer that is there, to the next; return whether its model is another, None without one."""
-    said, run = list[str](), turn.training.run
+def _advance(turn: _Turn, options: RunOptions) -> Result:
+    """Train up to the next model of a ladder; None where there is no further one."""
+    lines, run = list[str](), turn.training.run
     clock = rungs.Clock(time.monotonic() + turn.ends - time.time(), turn.rest, turn.n_left)
-    steps = _steps(turn.training, replace(options, say=said.append), clock)
+    steps = _train_in_steps(turn.training, replace(options, say=lines.append), clock)
     before = read_json(run.ladder).get("chosen") if turn.n_answers else None
     if turn.n_answers:
         next(steps)
     if next(steps, None) is None:
-        return None, said
-    return before is None or read_json(run.ladder).get("chosen") != before, said
+        return None, lines
+    return before is None or read_json(run.ladder).get("chosen") != before, lines
 
 
-def _steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
-    """Train; yield whenever there is an answer: whether it is another model than the one before."""
+def _train_in_steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
+    """Train; whenever a model is done, yield whether the best one so far is another than before."""
     if training.recipe.model != LADDER:
         _train_one(training, options)
         yield True
@@ -278,8 +279,7 @@ def trainings_of(run: Run, prepared: preparing.Prepared) -> list[Training]:
     if prepared.split.n_folds:
         folds = range(prepared.split.n_folds)
         splits = {Run(run.folder / "folds" / str(k)): fold_split(prepared.split, k) for k in folds}
-    cohort, store, recipe = prepared.cohort, prepared.store, prepared.recipe
-    return [Training(part, cohort, split, store, recipe) for part, split in splits.items()]
+    return [Training(part, prepared.cohort, split, prepared.store, prepared.recipe) for part, split in splits.items()]
 
 
 def _train_one(training: Training, options: RunOptions) -> None:
@@ -314,11 +314,11 @@ def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
     if recipe.ensemble == 1:
         model = _fit(training, options)
         return with_views(cast("Model", model), views) if recipe.tta else model
-    members = [_calibrated_on_tune(_fit(member, options), member) for member in _members(training)]
+    members = [_calibrated_on_tune(_fit(member, options), member) for member in _seed_trainings(training)]
     return ensemble.combine(members, views, "seeds")
 
 
-def _members(training: Training) -> list[Training]:
+def _seed_trainings(training: Training) -> list[Training]:
     """Return the trainings of an ensemble over seeds; none where there is one model."""
     recipe = training.recipe
     seeds = [recipe.seed + k for k in range(recipe.ensemble)] if recipe.ensemble > 1 else []

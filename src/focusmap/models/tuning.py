@@ -13,7 +13,14 @@ import pandas as pd
 from focusmap.audit import look_at_sample
 from focusmap.basics import silent
 from focusmap.models.choice import PROBE, score, truth_of
-from focusmap.models.configure import IMAGE_BASELINE, TABLE_BASELINE, TABLE_DEFAULT, climbing_on, resolved, usual_net
+from focusmap.models.configure import (
+    IMAGE_BASELINE,
+    TABLE_BASELINE,
+    TABLE_DEFAULT,
+    ladder_settings,
+    resolved,
+    usual_net,
+)
 from focusmap.models.preparing import store_for
 from focusmap.models.training import Training, train_calibrated
 from focusmap.nets import at_hand
@@ -40,7 +47,7 @@ class Trial(Protocol):
 
 
 @dataclass(frozen=True)
-class Inner:
+class InnerFolds:
     """What recipes are tried on: rows that may be learnt from, and the fold of each; no row of test is among them.
 
     Parameters
@@ -64,7 +71,9 @@ class Inner:
             yield Split(pd.DataFrame({"image_id": self.rows.image_ids, "split": parts}))
 
 
-def inner_of(rows: Cohort, split: Split, together: Sequence[Sequence[str]], folder: Path, seed: int) -> Inner:
+def make_inner_folds(
+    rows: Cohort, split: Split, together: Sequence[Sequence[str]], folder: Path, seed: int
+) -> InnerFolds:
     """Return what recipes are tried on, of rows and their split.
 
     Raises
@@ -77,10 +86,10 @@ def inner_of(rows: Cohort, split: Split, together: Sequence[Sequence[str]], fold
     groups = [inside for group in together if len(inside := [one for one in group if one in known]) > 1]
     patients = joined_patients(learnable, groups).patient_ids.astype(str)
     strata = label_matrix(learnable.task, learnable.truth)
-    return Inner(learnable, stratify(list(patients), strata, [1 / N_FOLDS] * N_FOLDS, seed), folder)
+    return InnerFolds(learnable, stratify(list(patients), strata, [1 / N_FOLDS] * N_FOLDS, seed), folder)
 
 
-def models_of(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
+def models_to_try(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[str, ...]:
     """Return the models to try, the usual one first: the recipe's own, or where it leaves that open, the simple to the
     strong that suit the study."""
     if recipe.model != "auto":
@@ -90,14 +99,14 @@ def models_of(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[str, .
     summary = look_at_sample(rows)
     sized = resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
     nets: list[str] = [usual_net(sized)]
-    backbone = climbing_on(options.devices).backbone
+    backbone = ladder_settings(options.devices).backbone
     if recipe.weights == "auto" and summary.dimensions == 2 and at_hand(backbone):
         nets = [backbone, f"{backbone}-{PROBE}", *nets]
     return (*nets, IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
 
 
-def suggested(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
-    """Return a recipe with the settings that a trial draws; what `usual_trial` names gives the recipe as it is."""
+def draw_recipe(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
+    """Return a recipe with the settings that a trial draws; what `first_trial` names gives the recipe as it is."""
     model = trial.suggest_categorical("model", models) if len(models) > 1 else models[0]
     recipe = replace(recipe, model=model)
     if parse_model(model).engine == "estimator" or model.endswith(f"-{PROBE}"):
@@ -114,7 +123,7 @@ def suggested(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
     )
 
 
-def usual_trial(recipe: Recipe, models: Sequence[str]) -> Mapping[str, str | float]:
+def first_trial(recipe: Recipe, models: Sequence[str]) -> Mapping[str, str | float]:
     """Return what the first trial draws: the recipe as it is, as far as that lies within what is searched."""
     rate = {"learning_rate": recipe.learning_rate} if recipe.learning_rate else {}
     drawn: dict[str, str | float] = {"augmentation": 1.0, "weight_decay": recipe.weight_decay, **rate}
@@ -122,10 +131,10 @@ def usual_trial(recipe: Recipe, models: Sequence[str]) -> Mapping[str, str | flo
     return {"model": models[0], **drawn} if len(models) > 1 else drawn
 
 
-def inner_scores(inner: Inner, recipe: Recipe, options: RunOptions) -> Iterator[float]:
+def inner_scores(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Iterator[float]:
     """Yield what a recipe is worth, fold by fold: the mean over targets of AUROC, of continuous ones R2; NaN: none.
 
-    The recipe is `settled`.
+    The recipe is `resolve_for_trial`.
     """
     quiet, place = replace(options, progress=silent, say=lambda _: None), inner.folder.absolute() / "trial"
     shutil.rmtree(place, ignore_errors=True)
@@ -151,6 +160,6 @@ def _inner_score(training: Training, options: RunOptions) -> float:
     return of_tune if np.isfinite(of_tune) else float("nan")
 
 
-def settled(inner: Inner, recipe: Recipe, options: RunOptions) -> Recipe:
+def resolve_for_trial(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Recipe:
     """Return a recipe with nothing left open, by what is seen of some images that may be learnt from."""
     return resolved(inner.rows, recipe, look_at_sample(inner.rows) if inner.rows.has_images else None, options)

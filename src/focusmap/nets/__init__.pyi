@@ -45,9 +45,9 @@ from .levels import LevelsNet as LevelsNet
 from .levels import OneSize as OneSize
 from .levels import images_at_once as images_at_once
 from .pooling import PoolingOptions as PoolingOptions
-from .table_net import NetAnswer as NetAnswer
+from .table_net import FittedTableNet as FittedTableNet
 from .table_net import build_table_net as build_table_net
-from .table_net import net_answer_from as net_answer_from
+from .table_net import fitted_table_net_from as fitted_table_net_from
 from .weights import PACKAGES as PACKAGES
 from .weights import at_hand as at_hand
 from .weights import find_weights as find_weights

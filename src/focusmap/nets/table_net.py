@@ -48,8 +48,8 @@ def build_table_net(n_inputs: int, n_logits: int, seed: int = 0) -> FocusNet:
 
 
 @dataclass(frozen=True)
-class NetAnswer:
-    """A trained table net as the answer of a model of rows.
+class FittedTableNet:
+    """A trained table net as what a model of rows was fitted to.
 
     Parameters
     ----------
@@ -81,12 +81,14 @@ class NetAnswer:
         return {"scales": {name: list(scale) for name, scale in self.scales.items()}}
 
 
-def net_answer_from(task: Task, architecture: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> NetAnswer:
-    """Read what `NetAnswer` wrote; `ModelError` if the weights are not those of a table net for this task."""
+def fitted_table_net_from(
+    task: Task, architecture: Mapping[str, Json], arrays: Mapping[str, np.ndarray]
+) -> FittedTableNet:
+    """Read what `FittedTableNet` wrote; `ModelError` if the weights are not those of a table net for this task."""
     net = build_table_net(cast(int, architecture.get("n_inputs")), task.n_logits)
     try:
         net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     except RuntimeError as error:
         fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ModelError(f"the weights do not fit the table net ({fact}).") from None
-    return NetAnswer(net.eval(), task, cast(Mapping[str, list[float]], architecture.get("scales", {})))
+    return FittedTableNet(net.eval(), task, cast(Mapping[str, list[float]], architecture.get("scales", {})))

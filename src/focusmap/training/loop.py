@@ -207,14 +207,14 @@ def training_seconds(net: FocusNet, data: batches.TrainingData, recipe: Recipe, 
     session = open_session(net, data, recipe, FitOptions(devices=device))
     net.train()
     try:
-        a_row = _seconds_a_row(session)
+        seconds_per_row = _seconds_per_row(session)
     except torch.OutOfMemoryError:
         return None
     n_drawn = batches.expected_draws(batches.rarity_of(data.task, data.train.truth), recipe.sampling).sum()
-    return float(recipe.epochs * a_row * (n_drawn + FORWARD_SHARE * len(data.tune)))
+    return float(recipe.epochs * seconds_per_row * (n_drawn + FORWARD_SHARE * len(data.tune)))
 
 
-def _seconds_a_row(session: epoch.Session) -> float:
+def _seconds_per_row(session: epoch.Session) -> float:
     """Return what one image, row or case costs within a step."""
     most = min(session.recipe.batch_size, len(session.data.train))
     growing = [SMALLEST << k for k in range(most.bit_length()) if SMALLEST << k < most]

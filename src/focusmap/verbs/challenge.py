@@ -16,7 +16,7 @@ from focusmap.basics.errors import FocusmapError, InputError
 from focusmap.evaluation import CHALLENGE, MOST_SHOWN, reference_of
 from focusmap.figures import write_thumbnail
 from focusmap.images import middle_slice, read_image
-from focusmap.models import Challenge, challenged, climbing_on, covers_of, frozen_features
+from focusmap.models import Challenge, covers_of, frozen_features, ladder_settings, run_challenge
 from focusmap.study import Cohort, Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
 
 SIZE, SHOWN_PIXELS = 224, 240
@@ -46,7 +46,7 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
         raise InputError(f"{folder}: only runs of single images with a target of classes can be challenged.")
     cohort = replace(cohort, study=replace(cohort.study, task=Task(targets)))
     probe = Recipe(
-        model=f"{climbing_on(options.devices).backbone}-{nets.PROBE}", size=SIZE, channels=recipe.channels or 1,
+        model=f"{ladder_settings(options.devices).backbone}-{nets.PROBE}", size=SIZE, channels=recipe.channels or 1,
         scaling="range", pooling="average", seed=options.recipe.seed,
     )  # fmt: skip
     covers = covers_of(reference_of(cohort), options.recipe.seed)
@@ -55,7 +55,7 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
     columns, times = _columns_and_times(cohort)
     beside = {**_of_files(cohort), **times}
     setting = Challenge(features, cohort, _duplicates(folder), columns, beside, covered, options.recipe.seed)
-    facts = challenged(setting, options.say)
+    facts = run_challenge(setting, options.say)
     doubtful = [branch(doubt) for doubt in items(facts.pop("doubtful"))]
     facts["n_doubtful"] = len(doubtful)
     write_json(run.evaluation / CHALLENGE, facts, sealed=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
-from focusmap.models import load_explainable_run, load_run_net, made_from, needs_of, place_of, showing_of
+from focusmap.models import load_explainable_run, load_run_net, model_fingerprint, model_folder, needs_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.segmentation import Drawn, Job, Member, lesions_of
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
@@ -43,7 +43,7 @@ def explain_table(folder: Path, request: ExplainRequest, options: RunOptions = R
     methods = tuple(dict.fromkeys(model.explainable().check(name) for name in request.methods or (None,)))
     for name in request.targets:
         model.task.index(name)
-    question = f"{made_from(place_of(folder))} maps {methods} {request.targets}"
+    question = f"{model_fingerprint(model_folder(folder))} maps {methods} {request.targets}"
     streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     return stream(folder, streamed, partial(_explaining, folder.absolute(), out, methods, request.targets))
 
@@ -68,7 +68,8 @@ def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = R
     recipe = read_recipe(run.recipe)
     recipe = recipe if segmentation == Recipe().segmentation else replace(recipe, segmentation=segmentation)
     own = replace(request, inputs=(), out=None)
-    question = f"{made_from(place_of(folder))} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
+    fingerprint = model_fingerprint(model_folder(folder))
+    question = f"{fingerprint} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
     streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     with TemporaryDirectory() as nowhere:
         none = Samples.from_files(load_cohort(run.folder).take([]))

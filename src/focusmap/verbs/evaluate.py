@@ -11,7 +11,7 @@ from focusmap.basics import Json, read_json, refuse_existing, table_name, write_
 from focusmap.basics.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, shifted, with_verdict
 from focusmap.evaluation.answers import answered, read_standings, write_answering
-from focusmap.evaluation.calibration import apply, choose_thresholds, fit_temperatures
+from focusmap.evaluation.calibration import calibrated_probabilities, choose_thresholds, fit_temperatures
 from focusmap.evaluation.predictions import (
     Predictions,
     joined,
@@ -180,6 +180,12 @@ def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictio
 
     tune, known = pooled("tune")
     temperatures = fit_temperatures(cohort.task, tune.logits, known)
-    thresholds = choose_thresholds(cohort.task, apply(cohort.task, tune.logits, temperatures), known, rule)
+    thresholds = choose_thresholds(
+        cohort.task, calibrated_probabilities(cohort.task, tune.logits, temperatures), known, rule
+    )
     test, truth = pooled("test")
-    return replace(test, probabilities=apply(cohort.task, test.logits, temperatures)), truth, thresholds
+    return (
+        replace(test, probabilities=calibrated_probabilities(cohort.task, test.logits, temperatures)),
+        truth,
+        thresholds,
+    )

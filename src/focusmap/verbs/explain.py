@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from focusmap.basics import InputError, Json, branch, is_table, write_failures, write_json
 from focusmap.evaluation import Explained, FrozenThresholds, Showing, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
@@ -74,7 +76,7 @@ def explain(
     plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
     explained = [member.explained(request.declaration.boxes) for member in members]
     of_each = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
-    with write.whole(out):
+    with write.all_or_nothing(out):
         explanations = [
             _write(member, rows, methods, of_each, options) for member, rows in zip(members, explained, strict=True)
         ]
@@ -112,7 +114,7 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
     how = write.ExplainOptions(
         targets=request.targets, like=run.focus, showing=showing_of(run.folder), progress=options.progress
     )
-    with write.whole(out):
+    with write.all_or_nothing(out):
         explanation = write.write_methods(model.explainable(), samples, out, methods, how)
         return ExplainResult(out, None, _write_failures(explanation.failures, out))
 
@@ -156,11 +158,9 @@ def _write(
         targets=request.targets, reference=explained.reference, showing=member.showing, seconds=seconds,
         progress=options.progress,
     )  # fmt: skip
-    rows = (
-        member.rows
-        if request.seconds is None
-        else member.rows.take(write.by_lot(len(member.rows), options.recipe.seed))
-    )
+    rows = member.rows
+    if request.seconds is not None:
+        rows = rows.take(np.random.default_rng(options.recipe.seed).permutation(len(rows)))
     return write.write_methods(member.model.explainable(), Samples.from_files(rows), member.folder, methods, how)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.evaluation import answered, standings_of
-from focusmap.models import load_run_model, made_from, needs_of, ood_of, place_of, predict_chunks
+from focusmap.models import load_run_model, model_fingerprint, model_folder, needs_of, ood_of, predict_chunks
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.study import ImageColumns, RunOptions, at_hand
 from focusmap.study.streamed import Streamed, TableAnswer, one_table, refuse_more_than_images, stream
@@ -36,7 +36,7 @@ def predict_table(folder: Path, request: PredictRequest, options: RunOptions = R
     """
     table, out = one_table(request.inputs, request.out)
     refuse_more_than_images(folder, needs_of(load_run_model(folder, "cpu")))
-    question = f"{made_from(place_of(folder))} {request.error}"
+    question = f"{model_fingerprint(model_folder(folder))} {request.error}"
     streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     return stream(folder, streamed, partial(_tool, folder.absolute(), out, request.error))
 

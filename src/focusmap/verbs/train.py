@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from focusmap.basics import InputError, read_json
-from focusmap.models import Answered, Prepared, prepare, store_for, train_all, unanswered
+from focusmap.models import OnModel, Prepared, ignore_model, prepare, store_for, train_all
 from focusmap.report import TrainingAudit
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant
 from focusmap.study.run import Run, open_run, start_run, writing
 
 
-def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answered: Answered = unanswered) -> Run:
+def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), on_model: OnModel = ignore_model) -> Run:
     """Prepare a cohort and train on it; return the run that holds model and predictions.
 
-    `answered` is called when there are both for the first time, and whenever a better model has taken their place.
+    `on_model` is called when there are both for the first time, and whenever a better model has taken their place.
 
     Raises
     ------
@@ -36,11 +36,11 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), answ
         started = time.monotonic()
         options = replace(options, begun=options.begun or started)
         prepared = prepare(cohort, run, options, TrainingAudit(cohort, run.folder, options))
-        return train_all(run, prepared, options, {"prepare": time.monotonic() - started}, answered)
+        return train_all(run, prepared, options, {"prepare": time.monotonic() - started}, on_model)
 
 
-def resume(folder: Path, options: RunOptions, answered: Answered = unanswered) -> Run:
-    """Go on with a training that was stopped, with its own study, split and recipe; `answered` as for `train`.
+def resume(folder: Path, options: RunOptions, on_model: OnModel = ignore_model) -> Run:
+    """Go on with a training that was stopped, with its own study, split and recipe; `on_model` as for `train`.
 
     A ladder goes on within another budget where one is given.
 
@@ -51,10 +51,10 @@ def resume(folder: Path, options: RunOptions, answered: Answered = unanswered) -
     """
     # Of several nodes each goes on with the same run.
     with writing(folder) if options.n_nodes == 1 else nullcontext(), on_cluster(options.cluster):
-        return _resume(open_run(folder), options, answered)
+        return _resume(open_run(folder), options, on_model)
 
 
-def _resume(run: Run, options: RunOptions, answered: Answered) -> Run:
+def _resume(run: Run, options: RunOptions, on_model: OnModel) -> Run:
     if not run.recipe.is_file() or not run.split.is_file():
         raise InputError(f"{run.folder}: was stopped before its training began. Start it again with --force.")
     cohort = load_cohort(run.folder)
@@ -63,4 +63,4 @@ def _resume(run: Run, options: RunOptions, answered: Answered) -> Run:
     if options.budget is None and run.ladder.is_file():
         options = replace(options, budget=float(str(read_json(run.ladder)["budget_minutes"])))
     prepared = Prepared(cohort, read_split(run.split, cohort), store, recipe)
-    return train_all(run, prepared, options, {}, answered)
+    return train_all(run, prepared, options, {}, on_model)
