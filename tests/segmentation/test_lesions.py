@@ -40,6 +40,24 @@ def test_the_user_may_name_the_negative_class_or_one_class_alone() -> None:
     assert one.negatives == ("label=normal", "label=benign")
 
 
+def test_benign_and_malignant_are_both_lesions_and_so_are_all_classes_where_the_user_says_so() -> None:
+    breast, nodule = Task((Target("label", "binary", ("Benign", "Malignant")),)), Task((Target("nodule"),))
+    assert lesions_of(breast)[0].is_either_class
+    assert not lesions_of(nodule)[0].is_either_class
+    assert "every image has a lesion" in lesions_of(nodule, [], ["none"])[0].in_words()
+    assert lesions_of(nodule, [], ["none"])[0].truth(nodule, np.array([[0.0], [1.0], [np.nan]])).tolist()[:2] == [1, 1]
+    assert np.isnan(lesions_of(breast)[0].truth(breast, np.array([[np.nan]]))).all()
+    assert lesions_of(TASK, ["label"], ["none"])[0].labels == BREAST.label_names
+
+
+def test_one_class_of_two_may_be_drawn_alone() -> None:
+    breast = Task((Target("label", "binary", ("benign", "malignant")),))
+    assert not lesions_of(breast, [], ["benign"])[0].is_either_class
+    assert lesions_of(breast, ["label=malignant"])[0] == Lesion("label=malignant", "label", ("label",))
+    none = Task((Target("label", "binary", ("none", "tumour")),))
+    assert not lesions_of(none, [], ["none"])[0].is_either_class
+
+
 def test_classes_are_called_negative_in_many_ways() -> None:
     classes = ("absent", "No_Tumor", "small", "no-lesion", "large")
     drawn = lesions_of(Task((Target("tumor", "multiclass", classes),)))[0]

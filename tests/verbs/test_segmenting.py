@@ -408,3 +408,9 @@ def test_masks_of_something_else_score_nothing(run, tmp_path, capsys):
     assert main(["segment", str(copy), "--out", str(tmp_path / "masks")]) == 0
     assert "masks mark something else" in capsys.readouterr().out
     assert not (tmp_path / "masks/scores.json").exists()
+    # Unless the user says that every image has a lesion: then it is drawn and scored in all of them.
+    assert main(["segment", str(copy), "--negative", "none", "--out", str(tmp_path / "all")]) == 0
+    assert "every image has a lesion" in capsys.readouterr().out
+    index = pd.read_csv(tmp_path / "all/index.csv")
+    assert index["predicted"].all()
+    assert set(pd.read_csv(tmp_path / "all/scores.csv")["image_id"]) == set(index["image_id"])

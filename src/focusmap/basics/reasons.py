@@ -52,7 +52,7 @@ SENTENCES: Mapping[str, str] = {
     "masks-not-usable": "not usable: these masks are below the mean mask (Dice {dice} against {mean_mask}), "
     "which is one region for every case. Do not measure lesions with them.",
     "masks-of-another-thing": "{target}: {n} of {all} masks of images without it mark something, so the masks mark "
-    "something else. They are not used for scores.",
+    "something else. They are not used for scores. If every image has a lesion, add --negative none.",
     "masks-not-better": "{target} was not better than guessing on test: its masks are written and shown nowhere.",
     "masks-unjudged": "{target} had too few patients on test to be judged: its masks are written and shown nowhere.",
     "masks-broken": "the test of {target} is broken: its masks are written and shown nowhere.",

@@ -203,9 +203,9 @@ class Segment:
       focusmap segment runs/busi --target label=malignant       one class; by default every class except the negative
       focusmap segment runs/first archive.csv --engine ray --out masks    any length, on a cluster; --resume
 
-    A lesion is the positive class of a binary target; of several classes it is every class except those called
-    normal, healthy, none and so on, or named by --negative. Reference masks are opened only to score, and to train
-    baselines."""
+    A lesion is the positive class of a binary target, or either of benign and malignant; of several classes it is
+    every class except those called normal, healthy, none and so on, or named by --negative (none: every image has a
+    lesion). Reference masks are opened only to score, and to train baselines."""
 
     run: Annotated[Path, RUN]
     request: SegmentRequest

@@ -38,6 +38,7 @@ class LesionCase:
         Standardised, on the grid that masks are worked out on.
     maps
         Method to map ``(*spatial)``, as the net draws it, on that grid; the first is the one that masks start from.
+        Where either class of a binary target is a lesion, what speaks for the one that the model finds.
     against
         The first map less the mean of those of the classes that mean no lesion, ``(*spatial)``.
     content
@@ -111,7 +112,8 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Show
     shrunk = torch.nn.functional.interpolate(torch.from_numpy(images.pixels), shape, mode="area").numpy()
     for i, (item, placement) in enumerate(zip(items_of(batch), images.placements, strict=True)):
         most = int(said.probabilities[i, :n].argmax())
-        of_case = {name: found[i, most] for name, found in maps.items()}
+        sign = -1 if lesion.is_either_class and not said.predicted[i, most] else 1
+        of_case = {name: sign * found[i, most] for name, found in maps.items()}
         yield LesionCase(
             item=item,
             placement=placement,
@@ -119,8 +121,8 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Show
             maps=of_case,
             against=next(iter(of_case.values())) - against[i],
             content=_content(placement, images.pixels.shape[2:], shape),
-            probability=float(min(said.probabilities[i, :n].sum(), 1.0)),
-            predicted=bool(said.predicted[i, :n].any()),
+            probability=1.0 if lesion.is_either_class else float(min(said.probabilities[i, :n].sum(), 1.0)),
+            predicted=lesion.is_either_class or bool(said.predicted[i, :n].any()),
             why=showing.why_not(*lesion.labels, unlike=showing.is_unlike(images.prepared[i])),
         )
 
@@ -144,7 +146,7 @@ def working_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 # Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
-LEARNING_VERSION = 8
+LEARNING_VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,11 @@ class Job:
         """Return what masks are learnt for: of one run, the same for the same."""
         settings: dict[str, Json] = {**asdict(self.recipe.segmentation), "seed": self.recipe.seed}
         # By its name, for two lesions may have one file name.
-        what: dict[str, Json] = {"lesion": lesion.name, "negatives": list(lesion.negatives)}
+        what: dict[str, Json] = {
+            "lesion": lesion.name,
+            "negatives": list(lesion.negatives),
+            "either": lesion.is_either_class,
+        }
         return {**settings, **what, "tune": self.tune_on_masks, "version": LEARNING_VERSION}
 
     def learning(self, doing: str) -> small_nets.LearningOptions:

@@ -8,7 +8,10 @@ import numpy as np
 from focusmap.basics import InputError, Json, suggest
 from focusmap.evaluation import extent
 from focusmap.models import model_name, rows_for
-from focusmap.study import Cohort, Recipe, Target, Task, means_nothing_found, plain_name
+from focusmap.study import Cohort, Recipe, Target, Task, means_benign, means_nothing_found, plain_name
+
+NO_CLASS = ("none",)
+"""In place of classes that mean no lesion: there is none, every image has a lesion."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,15 @@ class Lesion:
         Names of its labels that mean a lesion.
     negatives
         Names of those that mean none; empty for a binary target, and where every class is a lesion.
+    is_either_class
+        Whether both classes of a binary target mean a lesion.
     """
 
     name: str
     target: str
     labels: tuple[str, ...]
     negatives: tuple[str, ...] = ()
+    is_either_class: bool = False
 
     def in_words(self) -> str:
         """Return what counts as a lesion, for the user to see.
@@ -38,6 +44,8 @@ class Lesion:
         >>> Lesion("label", "label", ("label=benign", "label=malignant"), ("label=normal",)).in_words()
         'label: a lesion is benign or malignant; none is normal'
         """
+        if self.is_either_class:
+            return f"{self.name}: every image has a lesion, whichever of its two classes it has"
         if self.labels == (self.target,):
             return f"{self.name}: a lesion is what the target names"
         shown = [" or ".join(label.partition("=")[2] for label in names) for names in (self.labels, self.negatives)]
@@ -50,15 +58,17 @@ class Lesion:
     def truth(self, task: Task, truth: np.ndarray) -> np.ndarray:
         """Return ``(N,)``: 1 where a lesion is known, 0 where none is, NaN unknown, of truth ``(N, T)``."""
         known = task.label_truth(truth)[:, self.columns(task)]
-        return np.asarray(np.where(np.isnan(known).any(axis=1), np.nan, (known >= 0.5).any(axis=1)))
+        has_lesion = (known >= 0.5).any(axis=1) | self.is_either_class
+        return np.asarray(np.where(np.isnan(known).any(axis=1), np.nan, has_lesion))
 
 
 def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] = ()) -> tuple[Lesion, ...]:
     """Return what is drawn: for the targets or classes wanted, for all targets if none is named.
 
-    A binary target's lesion is its positive class. Of several classes those mean none that `negatives` names, or else
-    whose name `means_nothing_found`; of ordered ones, the first. All others mean a lesion, and each that is
-    wanted by its label name alone, as in ``label=malignant``, is one of its own. Continuous targets have none.
+    A binary target's lesion is its positive class, or either class where the other one `means_benign`. Of several
+    classes those mean none that `negatives` names, or else whose name `means_nothing_found`; of ordered ones, the
+    first. All others mean a lesion, and each that is wanted alone, as in ``label=malignant``, is one of its own.
+    Continuous targets have none. Where `negatives` is `NO_CLASS`, every class of every target means a lesion.
 
     Raises
     ------
@@ -72,7 +82,7 @@ def lesions_of(task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] 
     """
     classes = {name for target in task.targets for name in target.classes}
     for name in negatives:
-        if name not in classes:
+        if name not in classes and tuple(negatives) != NO_CLASS:
             raise InputError(f"negative class {name!r} is not one of {', '.join(classes)}.{suggest(name, classes)}")
     if not wanted:
         drawn = [target for target in task.targets if target.kind != "continuous"]
@@ -96,6 +106,9 @@ def _lesion_named(task: Task, name: str, negatives: Sequence[str]) -> Lesion:
     if name in owners and owners[name].name != name:
         other_labels = tuple(label for label in owners[name].label_names if label != name)
         return Lesion(name, owners[name].name, (name,), other_labels)
+    binary = next((one for one in task.targets if one.kind == "binary" and name == f"{one.name}={one.positive}"), None)
+    if binary is not None:
+        return Lesion(name, binary.name, binary.label_names)
     return _lesion_of(task.target(name), negatives)
 
 
@@ -103,12 +116,17 @@ def _lesion_of(target: Target, negatives: Sequence[str]) -> Lesion:
     if target.kind == "continuous":
         raise InputError(f"target {target.name!r} is continuous: it has no lesion to draw.")
     if target.kind == "binary":
-        return Lesion(target.name, target.name, target.label_names)
+        is_either = means_benign(target.classes[0]) if not negatives else _is_every_class(target, negatives)
+        return Lesion(target.name, target.name, target.label_names, is_either_class=is_either)
     none = tuple(f"{target.name}={name}" for name in _without_lesion(target, negatives))
     labels = tuple(label for label in target.label_names if label not in none)
     if not labels:
         raise InputError(f"target {target.name!r}: no class is left that means a lesion.")
     return Lesion(target.name, target.name, labels, none)
+
+
+def _is_every_class(target: Target, negatives: Sequence[str]) -> bool:
+    return tuple(negatives) == NO_CLASS and not set(NO_CLASS) & set(target.classes)
 
 
 def _without_lesion(target: Target, negatives: Sequence[str]) -> list[str]:

@@ -132,6 +132,7 @@ from .task import Target as Target
 from .task import TargetKind as TargetKind
 from .task import Task as Task
 from .task import check_learnable as check_learnable
+from .values import means_benign as means_benign
 from .values import means_empty as means_empty
 from .values import means_nothing_found as means_nothing_found
 from .values import plain as plain

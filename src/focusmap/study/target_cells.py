@@ -15,6 +15,7 @@ from focusmap.study.values import (
     YES,
     alike,
     is_doubtful,
+    means_benign,
     means_empty,
     means_nothing_found,
     no_number,
@@ -29,10 +30,6 @@ GRADES = re.compile(r"\b(?:mild|moderate|severe|slight|minimal|marked|trace|low|
 BETWEEN = re.compile(r"(?<=\D)[\s_-]+(?=[\w(])|(?<=[\w)])[\s_-]+(?=[^\W\d]|\()")
 """What stands between two parts of a name that are not both numbers."""
 NOT = re.compile(r"(?:non?|not|un|without|w/o|keine?|nicht|ohne|sans|sin|无|非|未见|没有|不)\s*(.+)")
-BENIGN = frozenset(
-    ["benign", "良性", "gutartig", "bénin", "bénigne", "benigno", "benigna", "benigne", "goedaardig", "godartad",
-     "łagodny", "benigní", "nezhoubný", "доброкачественный", "iyi huylu"]
-)  # fmt: skip
 MARKS = re.compile(r"\W*[*?!†‡#]+\W*$|[()\[\]{}]")
 """Footnotes and doubts behind a name, and brackets in it."""
 FLAG_DIGITS, FLAG_WORDS = frozenset(("0", "1")), frozenset(YES | NO)
@@ -275,7 +272,7 @@ def _two_classes(cells: pd.Series, values: list[str], spec: TargetSpec) -> tuple
     negative = [
         value
         for value, name, other in zip(values, bare, bare[::-1], strict=True)
-        if means_nothing_found(value) or plain_name(name) in BENIGN or _is_negation(name, other)
+        if means_nothing_found(value) or means_benign(name) or _is_negation(name, other)
     ]
     negative = negative or [
         value for value, name in zip(values, bare, strict=True) if words.get(name) == 0 and len(words) == 2

@@ -296,6 +296,21 @@ def means_nothing_found(name: str) -> bool:
     return word in NOTHING_FOUND or word.startswith(WITHOUT) or word.endswith(("なし", "없음"))
 
 
+BENIGN = frozenset(
+    ["benign", "良性", "gutartig", "bénin", "bénigne", "benigno", "benigna", "benigne", "goedaardig", "godartad",
+     "łagodny", "benigní", "nezhoubný", "доброкачественный", "iyi huylu"]
+)  # fmt: skip
+
+
+def means_benign(name: str) -> bool:
+    """Return whether a class is called as one of lesions that are benign.
+
+    >>> [means_benign(name) for name in ("Benign", "0 = benign", "良性", "normal")]
+    [True, True, True, False]
+    """
+    return plain_name(without_code(name)) in BENIGN
+
+
 def plain_name(name: str) -> str:
     """Return a name as it is compared with others: in small letters, with blanks between its words.
 

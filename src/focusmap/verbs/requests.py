@@ -117,8 +117,8 @@ class SegmentRequest:
     ] = ()
     negatives: Annotated[
         tuple[str, ...],
-        Setting("a class that means no lesion; repeat for several", "CLASS", option="negative"),
-        "Classes that mean no lesion; empty means those with such a name.",
+        Setting("a class that means no lesion; repeat for several; none: all have one", "CLASS", option="negative"),
+        "Classes that mean no lesion; empty means those with such a name, ``none`` that every image has a lesion.",
     ] = ()
     method: Annotated[
         DrawnBy,
