@@ -16,7 +16,6 @@ import highdicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from focusmap.api import loaded_model
 from focusmap.basics import write_json
 from focusmap.cli import main
 from focusmap.dicom import objects
@@ -195,7 +194,7 @@ def test_no_colours_are_laid_over_what_is_not_answered(
     assert sorted(one.SeriesDescription.rpartition(": ")[2] for one in made if one.Modality != "SR") == [
         "cavity", "consolidation",
     ]  # fmt: skip
-    monkeypatch.setattr(loaded_model, "showing_of", lambda _: Showing(unlike=lambda _: "unlike in grey values"))
+    monkeypatch.setattr("focusmap.models.showing_of", lambda _: Showing(unlike=lambda _: "unlike in grey values"))
     assert main([*asked, "--out", str(tmp_path / "unlike")]) == 0
     assert [dcmread(file).Modality for file in (tmp_path / "unlike").rglob("*.dcm")] == ["SR"]
     assert "nothing may be shown: out of distribution" in capsys.readouterr().out

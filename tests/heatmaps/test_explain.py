@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from focusmap.basics import InputError
 from focusmap.evaluation import Explained, Reference, score_maps
 from focusmap.evaluation.localisation.summary import ScoreOptions
-from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, read_scale, write_map, write_scale
+from focusmap.heatmaps.map_files import INDEX_COLUMNS, Item, MapNames, write_map
 from focusmap.heatmaps.methods import METHODS
+from focusmap.heatmaps.overlays import read_scale, write_scale
 from focusmap.heatmaps.view import predicted_labels
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.images import read_map
@@ -230,7 +231,7 @@ def test_an_overlay_of_a_continuous_target_speaks_of_its_unit_and_not_of_logits(
     items, tmp_path, monkeypatch, method, bar
 ):
     drawn = []
-    monkeypatch.setattr("focusmap.heatmaps.map_files.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    monkeypatch.setattr("focusmap.heatmaps.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
     model = bright_spot_model(Target("size", "continuous"), Target("plain"))
     model = replace(model, card=replace(model.card, scales={"size": [10.0, 2.0]}))
     explained = explain(model, items[:1], tmp_path, ExplainOptions(method))

@@ -22,7 +22,8 @@ from focusmap.images import read_map
 from focusmap.models import Model, load_model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import save_model
-from focusmap.models.net import STRONGEST, tuned, with_map_thresholds, with_views
+from focusmap.models.map_thresholds import STRONGEST, tune_focus_maps, with_map_thresholds
+from focusmap.models.net import with_views
 from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
 from focusmap.nets.focus_net import FocusLayers
 from focusmap.nets.pooling import Maximum
@@ -86,7 +87,7 @@ def items_of(folder: Path) -> list[Item]:
 
 
 def test_masks_choose_the_cut_and_are_counted(folder):
-    model = tuned(spot_model(), Reference(cohort_of(folder)))
+    model = tune_focus_maps(spot_model(), Reference(cohort_of(folder)))
     spot = model.card.map_thresholds["spot"]
     assert (spot.rule, spot.n_images, spot.n_masks) == ("masks", 5, 3)
     assert model.card.map_thresholds["never"] == MapThreshold(0.5, "default")
@@ -97,7 +98,7 @@ def test_without_masks_the_region_that_keeps_the_evidence_is_the_spot(folder):
     cohort = cohort_of(folder)
     blind = replace(cohort, table=cohort.table.drop(columns=[c for c in cohort.table if c.startswith("mask")]))
     blind = replace(blind, study=replace(cohort.study, mask_column=None))
-    model = tuned(spot_model(), Reference(blind))
+    model = tune_focus_maps(spot_model(), Reference(blind))
     spot = model.card.map_thresholds["spot"]
     assert (spot.rule, spot.n_images, spot.n_masks) == ("evidence", 5, 0)
     index = explain(model, items_of(folder), folder / "out", ExplainOptions("focus")).index
@@ -112,7 +113,7 @@ def test_the_strongest_places_are_softened_to_the_same_value_on_average(folder):
     with torch.no_grad():
         hard = [float(model.net.forward_with_focus(torch.full((1, 1, 8, 8), 3.0))[1].max())]
     assert hard == [1.0], "a plain sigmoid would leave a flat map"
-    model = tuned(model, Reference(cohort_of(folder)))
+    model = tune_focus_maps(model, Reference(cohort_of(folder)))
     index = explain(model, items_of(folder), folder / "out", ExplainOptions("focus")).index
     rows = index[(index["target"] == "spot") & index["predicted"]]
     highest = [read_map(folder / "out" / name).max() for name in rows["map"]]
@@ -120,7 +121,7 @@ def test_the_strongest_places_are_softened_to_the_same_value_on_average(folder):
 
 
 def test_a_label_that_is_not_predicted_has_an_empty_map_and_region(folder):
-    model = tuned(spot_model(), Reference(cohort_of(folder)))
+    model = tune_focus_maps(spot_model(), Reference(cohort_of(folder)))
     explain(model, items_of(folder), folder / "out", ExplainOptions("focus"))
     index = pd.read_csv(folder / "out/index.csv")
     absent = index[~index["predicted"]]
@@ -135,7 +136,7 @@ def test_a_label_that_is_not_predicted_has_an_empty_map_and_region(folder):
 @pytest.mark.parametrize("method", ["focus", "focus@mirror", "cam"])
 def test_an_overlay_says_that_a_label_was_not_predicted_where_that_is_why_it_has_no_map(folder, monkeypatch, method):
     drawn = []
-    monkeypatch.setattr("focusmap.heatmaps.map_files.draw_overlay", lambda _, overlay: drawn.append(overlay))
+    monkeypatch.setattr("focusmap.heatmaps.overlays.draw_overlay", lambda _, overlay: drawn.append(overlay))
     explain(spot_model(), items_of(folder)[:1], folder / "out", ExplainOptions(method))
     said = [overlay.absent for overlay in drawn if overlay.heat_map is None]
     assert set(said) == {"no evidence" if method == "cam" else "not predicted: no map"}
@@ -143,7 +144,7 @@ def test_an_overlay_says_that_a_label_was_not_predicted_where_that_is_why_it_has
 
 def test_regions_are_the_maps_at_the_cut_in_the_images_own_grid_and_are_scored(folder):
     reference = Reference(cohort_of(folder))
-    model = tuned(spot_model(), reference)
+    model = tune_focus_maps(spot_model(), reference)
     explain(model, items_of(folder), folder / "out", ExplainOptions("focus", reference=reference))
     index = pd.read_csv(folder / "out/index.csv")
     for row in index.to_dict("records"):
@@ -184,11 +185,11 @@ def test_a_focus_model_is_loaded_as_it_was_saved_and_an_older_card_is_still_read
 
 def test_the_cut_of_an_ensemble_is_that_of_its_mean_map_and_members_keep_their_softness(folder):
     reference = Reference(cohort_of(folder))
-    soft, hard = tuned(spot_model(), reference), spot_model()
+    soft, hard = tune_focus_maps(spot_model(), reference), spot_model()
     ensemble = combine([soft, hard], [AS_IT_IS], "seeds")
     assert ensemble.card.map_thresholds == {}
     before = [net.focus.softness.clone() for net in ensemble.nets]
-    ensemble = tuned(ensemble, reference)
+    ensemble = tune_focus_maps(ensemble, reference)
     assert all(torch.equal(net.focus.softness, kept) for net, kept in zip(ensemble.nets, before, strict=True))
     assert ensemble.card.map_thresholds["spot"].n_masks == 3
     drawn = []
@@ -200,8 +201,8 @@ def test_the_cut_of_an_ensemble_is_that_of_its_mean_map_and_members_keep_their_s
 
 def test_views_of_one_net_are_softened_and_cut_together(folder):
     reference = Reference(cohort_of(folder))
-    plain, mirrored = tuned(spot_model(), reference), with_views(spot_model(), [AS_IT_IS, View(mirror=True)])
-    mirrored = tuned(mirrored, reference)
+    plain, mirrored = tune_focus_maps(spot_model(), reference), with_views(spot_model(), [AS_IT_IS, View(mirror=True)])
+    mirrored = tune_focus_maps(mirrored, reference)
     assert torch.equal(mirrored.nets[0].focus.softness, plain.net.focus.softness)
     assert mirrored.card.map_thresholds["spot"].value == pytest.approx(plain.card.map_thresholds["spot"].value, rel=0.3)
 
@@ -209,7 +210,7 @@ def test_views_of_one_net_are_softened_and_cut_together(folder):
 def test_the_cuts_of_folds_are_chosen_on_all_their_tune_parts(folder):
     cohort = cohort_of(folder)
     halves = [Reference(cohort.of(cohort.image_ids[part])) for part in (slice(0, 3), slice(3, 6))]
-    folds = [tuned(spot_model(), half) for half in halves]
+    folds = [tune_focus_maps(spot_model(), half) for half in halves]
     model = with_map_thresholds(combine(folds, [AS_IT_IS], "folds"), list(zip(folds, halves, strict=True)))
     assert [fold.card.map_thresholds["spot"].n_images for fold in folds] == [3, 2]
     assert (model.card.map_thresholds["spot"].rule, model.card.map_thresholds["spot"].n_images) == ("masks", 5)

@@ -13,11 +13,11 @@ from test_explain_cases import cases  # noqa: F401
 from torch import Tensor, nn
 
 from focusmap.basics import InputError
-from focusmap.heatmaps.map_files import Item, read_map
+from focusmap.heatmaps.map_files import Item
 from focusmap.heatmaps.net_views import MeanView, mean_of
 from focusmap.heatmaps.view import NetView, Sight, evidence_in
 from focusmap.heatmaps.write import ExplainOptions, write_methods
-from focusmap.images import Preparation, prepare_file
+from focusmap.images import Preparation, prepare_file, read_map
 from focusmap.images.prepare import Placement
 from focusmap.models import Model
 from focusmap.models.cases import mean_of_cases

@@ -11,7 +11,7 @@ from PIL import Image
 
 import focusmap
 from focusmap.cli import main
-from focusmap.models.ood import nearest, save_descriptions
+from focusmap.models.neighbours import nearest, save_descriptions
 from focusmap.study import Declaration, read_cohort
 
 CLASSES = ("benign", "malignant", "normal")

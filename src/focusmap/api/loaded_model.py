@@ -11,21 +11,11 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from focusmap import models
 from focusmap.basics import FocusmapError, InputError, Language
 from focusmap.evaluation import ERROR, SHOWN, Standings, Why, answered, standings_of
 from focusmap.figures import as_shown
 from focusmap.images import middle_slice, read_image, read_map
-from focusmap.models import (
-    ModelCard,
-    Neighbour,
-    Predicted,
-    Predictor,
-    load_answering,
-    needs_of,
-    neighbours_of,
-    ood_of,
-    showing_of,
-)
 from focusmap.models.predict import predict
 from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
 from focusmap.study import Declaration, Failure, Run, Samples, Task, read_inputs
@@ -47,19 +37,19 @@ class LoadedModel:
     """
 
     folder: Path
-    model: Predictor
+    model: models.Predictor
 
     def __repr__(self) -> str:
         targets = ", ".join(self.model.task.names)
         return f"<LoadedModel {self.model.card.architecture.get('model')} of {self.folder}: {targets}>"
 
     @property
-    def card(self) -> ModelCard:
+    def card(self) -> models.ModelCard:
         """What it predicts, from what input, and how its output is read."""
         return self.model.card
 
     @property
-    def members(self) -> Sequence[Predictor]:
+    def members(self) -> Sequence[models.Predictor]:
         """The models whose answers are averaged; none of a single model."""
         return self.model.members
 
@@ -87,7 +77,7 @@ class LoadedModel:
             error; it stands in `Answers.failures`.
         """
         samples = self._samples(inputs, declaration)
-        predicted, standings = predict(self.model, samples, ood_of(self.folder)), standings_of(self.folder)
+        predicted, standings = predict(self.model, samples, models.ood_of(self.folder)), standings_of(self.folder)
         predictions = answered(predicted.predictions, standings, self.model.card.thresholds, error)
         files = tuple(_read_files(samples))
         predicted = replace(predicted, predictions=predictions)
@@ -124,14 +114,14 @@ class LoadedModel:
         answers = self.predict(inputs, declaration)
         with TemporaryDirectory() as folder:
             options = ExplainOptions(
-                view.check(method), tuple(targets), like=Run(self.folder).focus, showing=showing_of(self.folder)
+                view.check(method), tuple(targets), like=Run(self.folder).focus, showing=models.showing_of(self.folder)
             )
             written = write_maps(view, self._samples(inputs, declaration), Path(folder), options)
             return Maps(answers, tuple(_drawn(written.index, Path(folder))))
 
     def _samples(self, inputs: Inputs, declaration: Declaration) -> Samples:
         files = [Path(path) for path in ([inputs] if isinstance(inputs, str | Path) else inputs)]
-        return read_inputs(self.folder, needs_of(self.model), files, declaration)
+        return read_inputs(self.folder, models.needs_of(self.model), files, declaration)
 
 
 @dataclass(frozen=True)
@@ -156,8 +146,8 @@ class Answers:
         Of the run or model that answers.
     """
 
-    model: Predictor
-    found: Predicted
+    model: models.Predictor
+    found: models.Predicted
     failures: tuple[Failure, ...]
     files: tuple[Path, ...]
     standings: Standings = field(default_factory=dict)
@@ -177,12 +167,12 @@ class Answers:
         """The first row's answer in words."""
         return in_words(self.model, self.found.predictions, self.standings, self.error) if len(self) else ""
 
-    def alike(self, row: int = 0, n: int = 3) -> list[Neighbour]:
+    def alike(self, row: int = 0, n: int = 3) -> list[models.Neighbour]:
         """Return the images of the run's train that look most like a row's image; none without the run."""
         if row >= len(self.files) or self.folder is None:
             return []
-        samples = read_inputs(self.folder, needs_of(self.model), [self.files[row]], Declaration())
-        return neighbours_of(self.folder, self.model, samples, n)
+        samples = read_inputs(self.folder, models.needs_of(self.model), [self.files[row]], Declaration())
+        return models.neighbours_of(self.folder, self.model, samples, n)
 
     def told(self, row: int = 0, language: Language = "en") -> list[Told]:
         """Return what is said of each target of a row: the answer, its words, its probability, its standing on test."""
@@ -283,7 +273,7 @@ def load_model(folder: str | Path, devices: str = "cpu", engine: str = "torch") 
     MissingFileError, InputError, ModelError
         If there is no model, a file of it is missing or damaged, or it does not give the logits it was saved with.
     """
-    return LoadedModel(Path(folder), load_answering(Path(folder), devices, engine))
+    return LoadedModel(Path(folder), models.load_answering(Path(folder), devices, engine))
 
 
 def _read_files(samples: Samples) -> Iterator[Path]:

@@ -3,7 +3,6 @@ from .map_files import Item as Item
 from .map_files import MapNames as MapNames
 from .map_files import file_name as file_name
 from .map_files import items_of as items_of
-from .map_files import read_scale as read_scale
 from .map_files import write_binary as write_binary
 from .methods import ACAM as ACAM
 from .methods import FOCUS as FOCUS
@@ -16,6 +15,7 @@ from .methods import unit_of as unit_of
 from .net_views import CaseView as CaseView
 from .net_views import ImageView as ImageView
 from .net_views import MeanView as MeanView
+from .overlays import read_scale as read_scale
 from .view import Evidence as Evidence
 from .view import NetView as NetView
 from .view import evidence_in as evidence_in

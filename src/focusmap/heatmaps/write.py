@@ -20,7 +20,7 @@ import pandas as pd
 
 from focusmap.basics import Progress, read_table, refuse_unwritable, silent, write_failures, write_table
 from focusmap.evaluation import Reference, Showing
-from focusmap.heatmaps import map_files
+from focusmap.heatmaps import map_files, overlays
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
 from focusmap.heatmaps.view import Evidence, NetView, evidence_in
 from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nifti
@@ -158,17 +158,17 @@ def _write(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[Explan
 
 def _write_index(rows: Sequence[map_files.MapRow], failures: tuple[Failure, ...], job: _Job) -> Explanation:
     options = job.options
-    earlier_scale = {} if options.like is None else map_files.read_scale(options.like, options.method)
+    earlier_scale = {} if options.like is None else overlays.read_scale(options.like, options.method)
     scale = {
-        **map_files.scale_of(rows, job.unit.least),
+        **overlays.scale_of(rows, job.unit.least),
         **{k: v for k, v in earlier_scale.items() if k in job.file_parts},
     }
-    steps = map_files.write_overlays(
-        rows, map_files.Drawing(job.out, options.method, scale, options.reference, options.progress)
+    steps = overlays.write_overlays(
+        rows, overlays.Drawing(job.out, options.method, scale, options.reference, options.progress)
     )
     index = map_files.tabulate(rows, steps, options.method)
     write_table(job.out / "index.csv", index)
-    map_files.write_scale(job.out, options.method, scale)
+    overlays.write_scale(job.out, options.method, scale)
     return Explanation(index, scale, failures)
 
 
@@ -185,8 +185,8 @@ def pool_indexes(folders: Sequence[Path], out: Path) -> None:
 
 def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
     """Write the mean of the scales that the folders' overlays of a method have, for images to come."""
-    means = pd.DataFrame([map_files.read_scale(folder, method) for folder in folders]).mean()
-    map_files.write_scale(out, method, {str(label): float(value) for label, value in means.items()})
+    means = pd.DataFrame([overlays.read_scale(folder, method) for folder in folders]).mean()
+    overlays.write_scale(out, method, {str(label): float(value) for label, value in means.items()})
 
 
 def clear_maps(out: Path) -> None:

@@ -21,10 +21,13 @@ from .folder import model_folder as model_folder
 from .formats import model_fingerprint as model_fingerprint
 from .graphs import graph_folder as graph_folder
 from .graphs import load_answering as load_answering
+from .importance import write_importance as write_importance
+from .manifest import library_versions as library_versions
+from .manifest import write_manifest as write_manifest
+from .neighbours import N_SHOWN as N_SHOWN
+from .neighbours import Neighbour as Neighbour
+from .neighbours import neighbours_of as neighbours_of
 from .net import Model as Model
-from .ood import N_SHOWN as N_SHOWN
-from .ood import Neighbour as Neighbour
-from .ood import neighbours_of as neighbours_of
 from .ood import ood_of as ood_of
 from .ood import showing_of as showing_of
 from .plan import Plan as Plan
@@ -32,7 +35,6 @@ from .plan import estimate as estimate
 from .predict import CHUNK as CHUNK
 from .predict import Predicted as Predicted
 from .predict import predict_chunks as predict_chunks
-from .predict import write_importance as write_importance
 from .predictor import Explainable as Explainable
 from .predictor import ModelCard as ModelCard
 from .predictor import Predictor as Predictor
@@ -40,12 +42,10 @@ from .predictor import needs_of as needs_of
 from .predictor import read_card as read_card
 from .preparing import Prepared as Prepared
 from .preparing import groups_of_rows as groups_of_rows
-from .preparing import library_versions as library_versions
 from .preparing import prepare as prepare
 from .preparing import split as split
 from .preparing import split_of_images as split_of_images
 from .preparing import store_for as store_for
-from .preparing import write_manifest as write_manifest
 from .tracking import track as track
 from .training import OnModel as OnModel
 from .training import ignore_model as ignore_model

@@ -1,6 +1,4 @@
-"""Out-of-distribution (OOD) check: does an image look like those of train, and which of them does it look like most?
-
-A model answers whatever it is shown.
+"""Out-of-distribution (OOD) check: does an image look like those of train? A model answers whatever it is shown.
 
 Two plain descriptions of an image, standardised by itself as a net is shown it, are held against those of train: its
 grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,
@@ -8,25 +6,22 @@ J. Multivariate Anal. 88 (2004), 365-411). Lee et al. (NeurIPS 2018, arXiv:1807.
 features, to the nearest class; here it is taken on descriptions made by hand, to all of train: models without a net
 have it too, and no label is asked for. Tune says how far its own images lie. What lies farther is unlike; of what
 does not, nothing is promised: it may still be of another device, or of a disease that train does not have.
-
-The model's folder holds descriptions and image_ids alone; labels and files are looked up in the run, if it is there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from focusmap.basics import ModelError, atomic, read_json, write_json
+from focusmap.basics import ModelError, atomic
 from focusmap.evaluation import Showing, standings_of, whys_in
-from focusmap.study import Cohort, Run, Samples, load_cohort
+from focusmap.study import Run
 
 if TYPE_CHECKING:
-    from focusmap.models.predictor import Predictor
     from focusmap.models.training import Training
 
 
@@ -198,7 +193,7 @@ def write_ood(training: "Training", folder: Path) -> None:
     """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
     if training.store is None or training.cohort.images is not None:
         return
-    ood = fit_ood(*(_pixels(training, _some(training, part)) for part in ("train", "tune")))
+    ood = fit_ood(*(pixels_of(training, some_of(training, part)) for part in ("train", "tune")))
     if ood is not None:
         save_ood(ood, folder / OOD_FILE)
 
@@ -221,114 +216,14 @@ def showing_of(folder: Path) -> Showing:
     return Showing(whys_in(standings_of(folder)), None if ood is None else ood.unlike)
 
 
-def _some(training: "Training", part: str) -> list[str]:
-    """Return the names of images of a part of the split: all, or a fixed number of them by lot."""
+def some_of(training: "Training", part: str) -> list[str]:
+    """Return the names of images of a part of the split: all, or `MOST` of them at random."""
     image_ids = training.cohort.of(training.split.ids(part)).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
     return [image_ids[i] for i in np.sort(chosen)]
 
 
-def _pixels(training: "Training", image_ids: Sequence[str]) -> list[np.ndarray]:
+def pixels_of(training: "Training", image_ids: Sequence[str]) -> list[np.ndarray]:
+    """Return prepared images of a training's store, ``(C, *spatial)`` each."""
     assert training.store is not None
     return [training.store.pixels[row] for row in training.store.rows(image_ids)]
-
-
-DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
-N_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """An image of train that looks like the one asked about.
-
-    Parameters
-    ----------
-    image_id
-        As in the run's cohort.
-    file
-        Where it lies; it may be gone.
-    labels
-        By target what the reference says, as the label file writes it; targets of unknown truth are left out.
-    distance
-        Between the standardised descriptions: 0 for the same image, about 1 for two by chance.
-    """
-
-    image_id: str
-    file: Path
-    labels: dict[str, str]
-    distance: float
-
-
-def description(image: np.ndarray) -> np.ndarray:
-    """Return what an image ``(C, *spatial)`` looks like, ``(D,)``: grey values, edges and layout."""
-    return np.concatenate([describe(image) for describe in ASPECTS.values()])
-
-
-def save_descriptions(images: Sequence[np.ndarray], image_ids: Sequence[str], model: Path) -> None:
-    """Write what images of train look like into a model folder."""
-    _write_descriptions(np.stack([description(image) for image in images]).astype(np.float32), image_ids, model)
-
-
-def _write_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model: Path) -> None:
-    with atomic(model / DESCRIPTIONS) as temporary:
-        save_file({"descriptions": descriptions}, temporary)
-    write_json(model / NAMES, {"image_ids": list(image_ids)})
-
-
-def write_alike(training: "Training", folder: Path) -> None:
-    """Write what images of train look like into a model folder; nothing for tables and cases."""
-    if training.store is None or training.cohort.images is not None:
-        return
-    image_ids = _some(training, "train")
-    save_descriptions(_pixels(training, image_ids), image_ids, folder)
-
-
-def share_alike(run: Run) -> None:
-    """Let the ensemble of a run's folds know the images of train of each fold, each once."""
-    known: dict[str, np.ndarray] = {}
-    for part in run.parts():
-        if (part.model / DESCRIPTIONS).is_file():
-            names = cast(list[str], read_json(part.model / NAMES)["image_ids"])
-            known |= dict(zip(names, load_file(part.model / DESCRIPTIONS)["descriptions"], strict=True))
-    if known:
-        _write_descriptions(np.stack(list(known.values())), list(known), run.model)
-
-
-def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
-    """Return image_id and distance of the `n` images of train that look most like an image; none if none are known."""
-    if not (model / DESCRIPTIONS).is_file() or n < 1:
-        return []
-    known = load_file(model / DESCRIPTIONS)["descriptions"].astype(np.float64)
-    names, described = cast(list[str], read_json(model / NAMES)["image_ids"]), description(image)
-    if known.shape != (len(names), len(described)):
-        return []
-    spread = known.std(axis=0)
-    apart = (known - described)[:, spread > 0] / spread[spread > 0]
-    # Two images by chance differ by sqrt(2) deviations in each direction.
-    distances = np.sqrt(np.mean(apart**2, axis=1) / 2)
-    order = np.argsort(distances, kind="stable")[:n]
-    return [(names[k], float(distances[k])) for k in order]
-
-
-def neighbours_of(folder: Path, model: "Predictor", samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
-    """Return the images of a run's train that look most like the first of the samples.
-
-    None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, and
-    of an image that cannot be read.
-    """
-    run = Run(folder)
-    if not run.cohort.is_file() or not model.preparations or model.views or not (run.model / DESCRIPTIONS).is_file():
-        return []
-    batch = next(iter(samples.batches(model.preparations, 1)), None)
-    if batch is None or not len(batch):
-        return []
-    image = batch.images(model.preparations[0]).prepared[0]
-    cohort = load_cohort(folder)
-    known = [(name, apart) for name, apart in nearest(image, run.model, n) if name in cohort.positions]
-    return [Neighbour(name, cohort.file(name), _labels(cohort, name), apart) for name, apart in known]
-
-
-def _labels(cohort: Cohort, image_id: str) -> dict[str, str]:
-    truth = cohort.of([image_id]).truth[0]
-    pairs = zip(cohort.task.targets, truth, strict=True)
-    return {target.name: target.in_words(float(value)) for target, value in pairs if not np.isnan(value)}

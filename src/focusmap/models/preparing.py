@@ -1,22 +1,14 @@
-"""What lies between a checked cohort and its first training: split, prepared images; and the manifest of a run.
+"""What lies between a checked cohort and its first training: audit, split, prepared images."""
 
-The manifest says what was run, on what, with which versions, for how long.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from focusmap import images
 from focusmap.audit import image_summary_of
-from focusmap.basics import Json, file_hash, read_json, write_json
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
-from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, read_recipe, with_images, write_cohort
+from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, with_images, write_cohort
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
-from focusmap.study.study import read_study, write_study
+from focusmap.study.study import write_study
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit
@@ -111,73 +103,3 @@ def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> 
     table = cohort.table if cohort.images is None else cohort.images
     files = [cohort.study.images / path for path in table["path"]]
     return images.prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)
-
-
-LIBRARIES = (
-    "torch", "timm", "monai", "lightning-fabric", "numpy", "pandas", "scikit-learn", "scikit-image",
-    "opencv-python-headless", "pydicom", "nibabel",
-)  # fmt: skip
-
-
-def write_manifest(run: Run, options: RunOptions, seconds: Mapping[str, float]) -> None:
-    """Write or extend ``manifest.json``; the seconds of steps recorded earlier are kept."""
-    earlier = read_json(run.manifest) if run.manifest.exists() else {}
-    known = cast(dict[str, Json], earlier.get("seconds", {}))
-    rounded: dict[str, Json] = {step: round(value, 1) for step, value in seconds.items()}
-    manifest: dict[str, Json] = {
-        "focusmap": version("focusmap"),
-        "versions": cast(Json, library_versions()),
-        "seed": read_recipe(run.recipe).seed,
-        "started": earlier.get("started") or _ago(sum(seconds.values())),
-        "seconds": {**known, **rounded},
-        "hashes": cast(Json, _hashes(run)),
-        **_computed_on(options.devices),
-        "accepted": cast(Json, list(options.accept) or earlier.get("accepted", [])),
-        "parameters": _n_parameters(run),
-    }
-    write_json(run.manifest, manifest, sealed=True)
-
-
-def _ago(seconds: float) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
-
-
-def _computed_on(devices: str) -> dict[str, Json]:
-    import torch
-
-    from focusmap.training import choose_devices
-
-    chosen = choose_devices(devices)
-    name = chosen.accelerator if chosen.n == 1 else f"{chosen.accelerator}:{chosen.n}"
-    return {"device": name, "threads": torch.get_num_threads()}
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that a result depends on."""
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def _hashes(run: Run) -> dict[str, str]:
-    """Return the SHA-256 of the files that a result stands on, as far as they are there."""
-    weights = {_weights_name(run, path): path for path in sorted(run.model.rglob("weights.safetensors"))}
-    named = {"labels": read_study(run.study).label_file, "split": run.split, **weights}
-    return {name: file_hash(path) for name, path in named.items() if path.is_file()}
-
-
-def _weights_name(run: Run, path: Path) -> str:
-    """Return ``weights``, or ``weights members/0`` and so on for those of an ensemble's members."""
-    return f"weights {path.parent.relative_to(run.model)}".removesuffix(" .")
-
-
-def _n_parameters(run: Run) -> int | None:
-    card = run.model / "model.json"
-    if not card.is_file():
-        return None
-    training = cast(dict[str, Json], read_json(card)["training"])
-    return cast(int | None, training.get("n_parameters"))

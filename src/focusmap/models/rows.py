@@ -15,8 +15,8 @@ from focusmap.basics import Json, ModelError
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
+from focusmap.models.manifest import library_versions
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
-from focusmap.models.preparing import library_versions
 from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable, said_by_models
 from focusmap.study.covariates import Covariates, fit_covariates
 

@@ -14,6 +14,8 @@ from focusmap.basics import atomic_folder, read_json, read_table, silent, write_
 from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
 from focusmap.models import choice, configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
 from focusmap.models.folder import load_model, save_model
+from focusmap.models.manifest import write_manifest
+from focusmap.models.neighbours import share_alike, write_alike
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.rows import fit_estimators
 from focusmap.scale import answers_in_order, connected
@@ -65,17 +67,14 @@ class Training:
         store = preparing.store_for(self.cohort, recipe, Run(root).rung(name), replace(options, store=None))
         return replace(self, run=self.run.rung(name), recipe=recipe, store=store)
 
-    def samples_for(self, model: predictor.Predictor, part: str) -> Samples:
-        """Return a part of the split; read from its files where the model is shown other sizes than are stored."""
-        samples = self.samples(part)
-        stored = all(map(samples.is_stored, model.preparations))
-        return samples if stored else Samples.from_files(self.cohort.of(self.split.ids(part)))
-
     def predict(self, model: predictor.Predictor, part: str) -> Predicted:
         """Return a model's predictions for a part of the split; those of a probe are made from its stored features."""
         if self.model.net.endswith(PROBES) and self.cohort.images is None:
             return probe.predict_from_features(cast("Model", model), self, part)
-        return predict(model, self.samples_for(model, part))
+        samples = self.samples(part)
+        if not all(map(samples.is_stored, model.preparations)):
+            samples = Samples.from_files(samples.rows)
+        return predict(model, samples)
 
     def predict_parts(self, model: predictor.Predictor) -> tuple[dict[str, Predictions], pd.DataFrame | None]:
         """Return a model's predictions for test and tune and, of cases, the attention on test, which is written too."""
@@ -135,7 +134,7 @@ def train_all(
             continue
         if len(trainings) > 1:
             _pool_folds(run, prepared)
-        preparing.write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
+        write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
         clock.rest = on_model(run, is_new)
     if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
         ladder.write_ladder_of_folds(run)
@@ -299,7 +298,7 @@ def _write_answer(training: Training, model: predictor.Predictor, predictions: M
         save_model(model, folder)
         if training.is_answering:
             ood.write_ood(training, folder)
-            ood.write_alike(training, folder)
+            write_alike(training, folder)
     for part, of_part in predictions.items():
         write_predictions(of_part, run.predictions(part))
 
@@ -339,9 +338,9 @@ def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predi
     net = _with_focus(model)
     if net is None:
         return model
-    from focusmap.models.net import tuned
+    from focusmap.models.map_thresholds import tune_focus_maps
 
-    return tuned(net, evaluation.reference_of(tune))
+    return tune_focus_maps(net, evaluation.reference_of(tune))
 
 
 def _with_focus(model: predictor.Predictor) -> "Model | None":
@@ -356,7 +355,8 @@ def save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
     folds. It is calibrated on the pooled tune parts: each image as the one fold's model that was tuned on it saw it.
     """
-    from focusmap.models.net import views_of, with_map_thresholds
+    from focusmap.models.map_thresholds import with_map_thresholds
+    from focusmap.models.net import views_of
 
     cohort, models = prepared.cohort, [load_model(part.model) for part in run.parts()]
     pooled = read_predictions(run.predictions("tune"), cohort.task)
@@ -369,7 +369,7 @@ def save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
         model = with_map_thresholds(net, [(of_fold, evaluation.reference_of(tune)) for of_fold, tune in nets])
     save_model(model, run.model)
     ood.share_ood(run)
-    ood.share_alike(run)
+    share_alike(run)
 
 
 def _fit(training: Training, options: RunOptions) -> predictor.Predictor:

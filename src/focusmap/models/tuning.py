@@ -12,15 +12,8 @@ import pandas as pd
 
 from focusmap.audit import look_at_sample
 from focusmap.basics import silent
+from focusmap.models import configure
 from focusmap.models.choice import PROBE, score, truth_of
-from focusmap.models.configure import (
-    IMAGE_BASELINE,
-    TABLE_BASELINE,
-    TABLE_DEFAULT,
-    ladder_settings,
-    resolved,
-    usual_net,
-)
 from focusmap.models.preparing import store_for
 from focusmap.models.training import Training, train_calibrated
 from focusmap.nets import at_hand
@@ -95,14 +88,14 @@ def models_to_try(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[st
     if recipe.model != "auto":
         return (recipe.model,)
     if not rows.has_images:
-        return (TABLE_DEFAULT, TABLE_BASELINE)
+        return (configure.TABLE_DEFAULT, configure.TABLE_BASELINE)
     summary = look_at_sample(rows)
-    sized = resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
-    nets: list[str] = [usual_net(sized)]
-    backbone = ladder_settings(options.devices).backbone
+    sized = configure.resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
+    nets: list[str] = [configure.usual_net(sized)]
+    backbone = configure.ladder_settings(options.devices).backbone
     if recipe.weights == "auto" and summary.dimensions == 2 and at_hand(backbone):
         nets = [backbone, f"{backbone}-{PROBE}", *nets]
-    return (*nets, IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
+    return (*nets, configure.IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
 
 
 def draw_recipe(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
@@ -162,4 +155,6 @@ def _inner_score(training: Training, options: RunOptions) -> float:
 
 def resolve_for_trial(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Recipe:
     """Return a recipe with nothing left open, by what is seen of some images that may be learnt from."""
-    return resolved(inner.rows, recipe, look_at_sample(inner.rows) if inner.rows.has_images else None, options)
+    return configure.resolved(
+        inner.rows, recipe, look_at_sample(inner.rows) if inner.rows.has_images else None, options
+    )

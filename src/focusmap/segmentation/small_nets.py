@@ -16,17 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from focusmap import nets
 from focusmap.basics import Progress, silent
-from focusmap.nets import (
-    CONVOLUTIONS,
-    Levels,
-    at_hand,
-    build_pyramid,
-    find_weights,
-    on_grid,
-    pyramid_strides,
-    stages_of,
-)
 from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.study import Features
 from focusmap.training import mixed_precision
@@ -67,10 +58,10 @@ class PretrainedContracting(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        net, width_of = build_pyramid(BACKBONE, channels, pyramid_strides(BACKBONE))
+        net, width_of = nets.build_pyramid(BACKBONE, channels, nets.pyramid_strides(BACKBONE))
         self.widths = tuple(width_of.values())
-        self.backbone = Levels(net, tuple(width_of), self.widths, (ENLARGED,))
-        for name, stage in stages_of(self.backbone).items():
+        self.backbone = nets.Levels(net, tuple(width_of), self.widths, (ENLARGED,))
+        for name, stage in nets.stages_of(self.backbone).items():
             self.backbone.get_parameter(name).requires_grad_(stage >= FROZEN_STAGES)
 
     def train(self, mode: bool = True) -> "PretrainedContracting":
@@ -118,18 +109,18 @@ class UNet(nn.Module):
         )
         widths = self.contracting.widths
         self.expanding = nn.ModuleList(_block(fine + coarse, fine, dimensions) for fine, coarse in pairwise(widths))
-        self.last = CONVOLUTIONS[dimensions](widths[0], n_out, 1)
+        self.last = nets.CONVOLUTIONS[dimensions](widths[0], n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is said of each voxel, before any activation."""
         *finer, found = self.contracting(x)
         for block, level in zip(reversed(self.expanding), reversed(finer), strict=True):
-            found = block(torch.cat([level, on_grid(found, level.shape[2:])], dim=1))
-        return on_grid(self.last(found), x.shape[2:])
+            found = block(torch.cat([level, nets.on_grid(found, level.shape[2:])], dim=1))
+        return nets.on_grid(self.last(found), x.shape[2:])
 
 
 def _block(n_in: int, n_out: int, dimensions: int) -> nn.Sequential:
-    convolution = CONVOLUTIONS[dimensions]
+    convolution = nets.CONVOLUTIONS[dimensions]
     layers: list[nn.Module] = []
     for n in (n_in, n_out):
         layers += [convolution(n, n_out, 3, padding=1, bias=False), nn.GroupNorm(N_GROUPS, n_out), nn.ReLU()]
@@ -271,12 +262,12 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
 
 def _mask_net(cases: Cases, options: LearningOptions) -> UNet:
     dimensions = cases.marked.ndim - 1
-    is_pretrained = options.is_pretrained and dimensions == 2 and at_hand(BACKBONE)
+    is_pretrained = options.is_pretrained and dimensions == 2 and nets.at_hand(BACKBONE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = UNet(cases.images.shape[1], 1, dimensions, is_pretrained=is_pretrained)
     if isinstance(net.contracting, PretrainedContracting):
-        find_weights(BACKBONE, "auto").load(net.contracting.backbone.net)
+        nets.find_weights(BACKBONE, "auto").load(net.contracting.backbone.net)
     return net
 
 

@@ -65,28 +65,23 @@ def _unplaced(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
 
 
 def _unpack(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
-    from focusmap.convert import find_packing, unpack_dicom_volumes
-    from focusmap.convert.slices_and_stacks import (
-        SliceOptions,
-        refuse_links_of,
-        unpack_parts,
-        unpack_slices,
-        unpack_stacks,
-    )
+    from focusmap.convert import find_packing, slices_and_stacks, unpack_dicom_volumes
     from focusmap.images import refuse_links_out
 
     if source.is_dir():
         names = (str(path.relative_to(source)) for path in source.rglob("*"))
         refuse_links_out(source, names, follow=request.follow_links)
     elif (request.parts or request.slices or request.stack) and not request.follow_links:
-        refuse_links_of(source)
+        slices_and_stacks.refuse_links_of(source)
 
     if request.parts:
-        return unpack_parts(source, request.parts)
+        return slices_and_stacks.unpack_parts(source, request.parts)
     if request.slices:
-        return unpack_slices(source, SliceOptions(request.slice_labels, request.neighbours))
+        return slices_and_stacks.unpack_slices(
+            source, slices_and_stacks.SliceOptions(request.slice_labels, request.neighbours)
+        )
     if request.stack:
-        return unpack_stacks(source, (request.stack[0], request.stack[1]), request.spacing)
+        return slices_and_stacks.unpack_stacks(source, (request.stack[0], request.stack[1]), request.spacing)
     if request.volumes:
         return unpack_dicom_volumes(source)
     return find_packing(source).unpack(source)

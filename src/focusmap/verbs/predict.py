@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from focusmap import models
 from focusmap.basics import InputError, atomic, refuse_existing, write_csv, write_failures, write_table
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
-from focusmap.models import (
-    CHUNK,
-    Predicted,
-    Predictor,
-    load_answering,
-    needs_of,
-    neighbours_of,
-    ood_of,
-    predict_chunks,
-    showing_of,
-)
 from focusmap.report import alike_in_words, in_short, in_words, words_in
 from focusmap.study import Flags, Run, RunOptions, Samples, check_targets, count_rows, read_inputs
 from focusmap.verbs.requests import PredictRequest
@@ -60,14 +50,16 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
     """
     if request.engine == "ray":
         raise InputError("engine 'ray' answers a whole table: call focusmap.predict_table.")
-    model = load_answering(folder, options.devices, request.engine)
+    model = models.load_answering(folder, options.devices, request.engine)
     check_targets(model.task, request.declaration)
     samples = _samples(folder, model, request, options)
     standings = standings_of(folder)
     # Cases are answered together, which decides the last digits; images stream by.
     chunks = (
         replace(chunk, predictions=answered(chunk.predictions, standings, model.card.thresholds, request.error))
-        for chunk in predict_chunks(model, samples, ood_of(folder), options.progress, None if model.views else CHUNK)
+        for chunk in models.predict_chunks(
+            model, samples, models.ood_of(folder), options.progress, None if model.views else models.CHUNK
+        )
     )
     if request.out is not None:
         answer = _in_table(chunks, request.out, request.template, escape=request.escape)
@@ -76,7 +68,7 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         answer = _in_words(model, chunks, standings, request.error, is_alone=is_alone)
         if is_alone and answer.words and request.alike and model.preparations and not model.views:
             again = Samples.from_files(samples.rows, samples.files)
-            near = alike_in_words(neighbours_of(folder, model, again, request.alike), model.task, words_in("en"))
+            near = alike_in_words(models.neighbours_of(folder, model, again, request.alike), model.task, words_in("en"))
             answer = replace(answer, words=_above_notice(answer.words, near))
     failures = tuple((failure.file, failure.reason) for failure in samples.failures)
     if failures and request.out is not None:
@@ -92,22 +84,24 @@ def _above_notice(text: str, line: str) -> str:
     return "\n".join((above, f"  {line}", notice)) if line else text
 
 
-def _draw_overlays(folder: Path, model: Predictor, samples: Samples, overlays: Path, options: RunOptions) -> None:
+def _draw_overlays(
+    folder: Path, model: models.Predictor, samples: Samples, overlays: Path, options: RunOptions
+) -> None:
     """Write the map of each answer over its image, in the colours of the run's own maps, and a sheet of them all."""
     from focusmap.heatmaps import ExplainOptions, overlay_answers
 
     view = model.explainable()
     assert view is not None, "_samples refuses overlays of what has no maps"
-    how = ExplainOptions(like=Run(folder).focus, showing=showing_of(folder), progress=options.progress)
+    how = ExplainOptions(like=Run(folder).focus, showing=models.showing_of(folder), progress=options.progress)
     overlay_answers(view, samples, overlays, how)
     write_contact_sheet(overlays)
 
 
-def _samples(folder: Path, model: Predictor, request: PredictRequest, options: RunOptions) -> Samples:
+def _samples(folder: Path, model: models.Predictor, request: PredictRequest, options: RunOptions) -> Samples:
     """Return the rows to be answered; `InputError` where the model, or the request for many, has no such output."""
     if request.overlay is not None and model.explainable() is None:
         raise InputError(f"{folder}: its model is no net of images and has no heat maps. Leave --overlay out.")
-    needs = needs_of(model)
+    needs = models.needs_of(model)
     is_shown_images = needs.images and not needs.covariates and not needs.views
     if request.template is not None and is_shown_images:
         raise InputError(f"--template is for models of tables and cases; {folder} is shown images. Leave it out.")
@@ -120,7 +114,7 @@ def _samples(folder: Path, model: Predictor, request: PredictRequest, options: R
 
 
 def _in_words(
-    model: Predictor, chunks: Iterator[Predicted], standings: Standings, error: float, *, is_alone: bool
+    model: models.Predictor, chunks: Iterator[models.Predicted], standings: Standings, error: float, *, is_alone: bool
 ) -> PredictAnswer:
     """Return the answer in words: whole of a row alone, one line each of many."""
     answered_chunks = list(chunks)
@@ -134,7 +128,7 @@ def _in_words(
     return replace(answer, n_unlike=0) if is_alone else answer
 
 
-def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None, *, escape: bool) -> PredictAnswer:
+def _in_table(chunks: Iterator[models.Predicted], out: Path, template: Path | None, *, escape: bool) -> PredictAnswer:
     """Write the predictions of all chunks to one table, and beside it what each image of a case weighs."""
     answer, first = PredictAnswer("", None, None, 0, ()), next(chunks, None)
     if first is None:
@@ -149,7 +143,7 @@ def _in_table(chunks: Iterator[Predicted], out: Path, template: Path | None, *, 
     return replace(answer, table=out)
 
 
-def _written(chunk: Predicted, template: Path | None) -> pd.DataFrame:
+def _written(chunk: models.Predicted, template: Path | None) -> pd.DataFrame:
     """Return predictions as a table, in the columns of a template where one is given."""
     table = chunk.predictions.to_table()
     if template is None:

@@ -12,16 +12,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, require, write_json, write_table
-from focusmap.models import groups_of_rows, rows_for, split, split_of_images
-from focusmap.models.tuning import (
-    InnerFolds,
-    draw_recipe,
-    first_trial,
-    inner_scores,
-    make_inner_folds,
-    models_to_try,
-    resolve_for_trial,
-)
+from focusmap.models import groups_of_rows, rows_for, split, split_of_images, tuning
 from focusmap.report import TrainingAudit
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Recipe, RunOptions, read_recipe, refuse_constant, write_split, writing
@@ -76,7 +67,7 @@ def tune(cohort: Cohort, folder: Path, n_trials: int = 20, options: RunOptions =
     refuse_constant(cohort)
     with writing(folder), on_cluster(options.cluster):
         inner = _inner(cohort, folder, options)
-        models = models_to_try(inner.rows, options.recipe, options)
+        models = tuning.models_to_try(inner.rows, options.recipe, options)
         search = _search(inner, models, options)
         for _ in range(n_trials - len(_done(search))):
             with _asked(search) as trial:
@@ -87,7 +78,7 @@ def tune(cohort: Cohort, folder: Path, n_trials: int = 20, options: RunOptions =
         return _written(search, inner, n_trials)
 
 
-def _inner(cohort: Cohort, folder: Path, options: RunOptions) -> InnerFolds:
+def _inner(cohort: Cohort, folder: Path, options: RunOptions) -> tuning.InnerFolds:
     """Return what may be learnt from; the split is that of a run with the same seed."""
     rows = rows_for(cohort, options.recipe)
     auditing = TrainingAudit(cohort, folder, options)
@@ -95,10 +86,10 @@ def _inner(cohort: Cohort, folder: Path, options: RunOptions) -> InnerFolds:
     divided = split(rows, replace(options, folds=None), groups)
     auditing.judged(split_of_images(divided, rows))
     write_split(divided, folder / "split.csv")
-    return make_inner_folds(rows, divided, groups, folder, options.recipe.seed)
+    return tuning.make_inner_folds(rows, divided, groups, folder, options.recipe.seed)
 
 
-def _search(inner: InnerFolds, models: tuple[str, ...], options: RunOptions) -> "Search":
+def _search(inner: tuning.InnerFolds, models: tuple[str, ...], options: RunOptions) -> "Search":
     """Return the search as it is so far; what a killed program was at counts as failed."""
     import optuna
 
@@ -117,7 +108,7 @@ def _search(inner: InnerFolds, models: tuple[str, ...], options: RunOptions) -> 
         raise InputError(f"{file}: holds trials of other rows or another recipe. Choose another --out, or add --force.")
     search.set_user_attr("question", question)
     if not search.trials:
-        search.enqueue_trial(dict(first_trial(options.recipe, models)))
+        search.enqueue_trial(dict(tuning.first_trial(options.recipe, models)))
     for trial in search.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         search.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return search
@@ -146,15 +137,15 @@ def _asked(search: "Search") -> "Iterator[Trial]":
         search.tell(trial, float(np.nanmean(trial.user_attrs["folds"])))
 
 
-def _try(trial: "Trial", inner: InnerFolds, models: tuple[str, ...], options: RunOptions) -> None:
+def _try(trial: "Trial", inner: tuning.InnerFolds, models: tuple[str, ...], options: RunOptions) -> None:
     """Note what a recipe is worth in each fold; `TrialPruned` if it falls behind."""
     import optuna
 
     started = time.monotonic()
-    recipe = resolve_for_trial(inner, draw_recipe(trial, options.recipe, models), options)
+    recipe = tuning.resolve_for_trial(inner, tuning.draw_recipe(trial, options.recipe, models), options)
     recipe.to_yaml(inner.folder / TRIED / f"{trial.number}.yaml")
     scores: list[float] = []
-    for score in inner_scores(inner, recipe, options):
+    for score in tuning.inner_scores(inner, recipe, options):
         scores.append(score)
         trial.set_user_attr("folds", scores)
         trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
@@ -181,7 +172,7 @@ def _write_trials(search: "Search", folder: Path) -> None:
     write_table(folder / TRIALS, pd.DataFrame(rows))
 
 
-def _written(search: "Search", inner: InnerFolds, n_trials: int) -> Tuned:
+def _written(search: "Search", inner: tuning.InnerFolds, n_trials: int) -> Tuned:
     """Write the best recipe and what it was chosen by."""
     _write_trials(search, inner.folder)
     best, n_whole = search.best_trial, sum(trial.state.name == "COMPLETE" for trial in _done(search))
