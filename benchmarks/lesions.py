@@ -1,7 +1,7 @@
 """Masks that image labels choose: Dice by method, with false negatives and without, of images and of whole stacks.
 
     python benchmarks/lesions.py RUN [--labels OTHER.csv [--images DIR] [--mask COL] [--n 400]] [--folds 0 1 ...]
-                                 [--stacks] [--nets] [--keep DIR]
+                                 [--negative CLASS] [--stacks] [--nets] [--keep DIR]
 
 RUN has folds; each draws its own test part, or, with --labels, the first of them draws other images with masks. What
 labels say of the vote is learnt from each fold's train and tuning part, as `focusmap segment` learns it; no mask
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="*")
     parser.add_argument("--cases", type=int, default=400, help="of train, and of tune, that weights are learnt from")
     parser.add_argument("--target", nargs="*", default=[])
+    parser.add_argument("--negative", nargs="*", default=[], help="as `focusmap segment`; none: all have a lesion")
     parser.add_argument("--stacks", action="store_true")
     parser.add_argument("--nets", action="store_true")
     parser.add_argument("--keep", type=Path)
@@ -53,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     scores: list[MaskScore] = []
     for k, member in members(asked):
-        lesion = lesions_of(member.view.card.task, asked.target)[0]
+        lesion = lesions_of(member.view.card.task, asked.target, asked.negative)[0]
         started = time.process_time()
         drawn = list(draw(member, lesion, asked, k))
         scores += drawn

@@ -51,7 +51,7 @@ def mean_dice(vote: Vote, cases: list, lesions: list[np.ndarray]) -> float:
     return float(np.mean([dice(choose(vote, case.of(vote.polarity)).region, lesion) for case, lesion in pairs]))
 
 
-@pytest.fixture(scope="module", params=[-1.0, 1.0])
+@pytest.fixture(scope="module", params=[-1.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def planted(request):
     train, tune, test = (cases_of(seeds, request.param) for seeds in (range(40), range(40, 80), range(80, 104)))
     return request.param, train, tune, test
