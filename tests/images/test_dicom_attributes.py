@@ -176,6 +176,7 @@ TEXTS = {
     "RescaleSlope": (b"1,5 ", "RescaleSlope is '1,5', which is no number"),
     "RescaleIntercept": (b"nan ", "RescaleIntercept is 'nan', which is no number"),
     "WindowWidth": (b"abc ", "WindowWidth is 'abc', which is no number"),
+    "PixelPaddingValue": (b"1_0 ", "PixelPaddingValue is '1_0', which is no number"),
     "Rows": (b"x", "Rows"),
 }
 
@@ -418,6 +419,12 @@ def test_padding_is_background_in_monochrome2_and_behind_windows(tmp_path):
     assert read(tmp_path, dataset)[0, :, :20].max() == 0
 
 
+@pytest.mark.parametrize("value", [9999, 65535])
+def test_padding_that_no_pixel_can_have_is_none(tmp_path, value):
+    pixels = read(tmp_path, a_dataset(RAMP, PixelPaddingValue=value))[0]
+    assert np.array_equal(pixels, RAMP)
+
+
 def test_padding_may_be_a_range(tmp_path):
     stored = RAMP.copy()
     stored[:, :20] = 5 + np.arange(20) % 3
@@ -452,6 +459,18 @@ def test_decimal_pixels_stay_as_they_are(tmp_path, keyword, kind, bits, window):
     np.testing.assert_allclose(read(tmp_path, dataset)[0], 1 - FLOATS, atol=1e-7)
     dataset.PhotometricInterpretation, dataset.RescaleSlope = "MONOCHROME2", "100"
     np.testing.assert_allclose(read(tmp_path, dataset)[0], 100 * FLOATS, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("photometric", "expected"), [("MONOCHROME2", 0), ("MONOCHROME1", 1)])
+def test_padding_of_decimal_pixels_is_their_lowest(tmp_path, photometric, expected):
+    stored = FLOATS.astype("<f4")
+    stored[0] = -1e30
+    dataset = without(a_dataset(RAMP, BitsAllocated=32, PhotometricInterpretation=photometric), "PixelData")
+    dataset.FloatPixelData, dataset.FloatPixelPaddingValue = stored.tobytes(), -1e30
+    pixels = read(tmp_path, dataset)[0]
+    assert (pixels[0] == pixels[1:].min()).all()
+    span = stored[1:] - stored[1:].min()
+    np.testing.assert_allclose(pixels[1:] - pixels[1:].min(), span.max() - span if expected else span, atol=1e-6)
 
 
 COLOUR = colourful(40, 30)

@@ -94,6 +94,16 @@ def test_signed_values_keep_their_sign_in_every_codec(tmp_path, codec):
     assert np.array_equal(read(tmp_path, encoded(codec, signed, 16))[0], signed)
 
 
+def test_a_sign_within_the_stored_bits_of_jpeg_ls_is_one(tmp_path):
+    """Twelve bits of two's complement, in a stream that says sixteen."""
+    signed = np.arange(-2048, 2048, dtype="<i2").reshape(64, 64)
+    dataset = a_dataset(signed, 12)
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGLSLossless
+    dataset.PixelData = encapsulate([imagecodecs.jpegls_encode(signed.view("u2") & 0xFFF)])
+    dataset["PixelData"].is_undefined_length = True
+    assert np.array_equal(read_image(saved(tmp_path, dataset)).pixels[0], signed)
+
+
 @pytest.mark.parametrize("codec", [*LOSSLESS, "RLE"])
 def test_monochrome1_and_its_twin_agree_in_every_codec(tmp_path, codec):
     twin = encoded(codec, 4095 - DEEP, 12, PhotometricInterpretation="MONOCHROME1")

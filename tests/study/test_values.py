@@ -15,7 +15,7 @@ from focusmap.study.measurements import read_numbers
 from focusmap.study.options import Declaration
 from focusmap.study.study import read_study, write_study
 from focusmap.study.task import CellError, Target
-from focusmap.study.values import plain, yes_and_no
+from focusmap.study.values import LOOSE_SIGNS, plain, yes_and_no
 
 
 def cohort_of(folder: Path, head: str, rows: list[str], *targets: str, **said: object) -> Cohort:
@@ -76,7 +76,10 @@ def test_a_word_for_not_known_is_no_class(tmp_path, word):
     assert any(f"{word!r} in label is read as empty: not known (n = 4)" in note for note in cohort.study.notes)
 
 
-@pytest.mark.parametrize("word", ["unknown", "-", "missing", "未知", "none", "nd", "not reported"])
+@pytest.mark.parametrize(
+    "word",
+    ["unknown", "-", "missing", "未知", "none", "nd", "not reported", "<unknown>", "not labelled", "未標記", "모름"],
+)
 def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
     cells = [word, "benign", "malignant", "benign"]
     with pytest.raises(InputError, match=rf"row 2: label '{word}' may mean 'not known' or be a class.*--missing"):
@@ -93,6 +96,12 @@ def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
         (["BI-RADS 4", "BIRADS4", "BIRADS 2"], "are one class or two"),
         (["benign", "benign?", "malignant"], "'benign' and 'benign\\?' are one class or two"),
         (["benign", "malignant*", "malignant"], "are one class or two"),
+        (["tumour", "normal", "Tumors"], "are one class or two"),
+        (["Oedema", "normal", "edema"], "are one class or two"),
+        (["0-normal", "1-mass", "mass"], "'1-mass' and 'mass' are one class or two|'mass' and '1-mass'"),
+        (["mass", "normal", "m\u0430ss"], "are one class or two"),
+        (["GrÃ¶ÃŸe", "normal", "Größe"], "are one class or two"),
+        (["{'mass': 1, 'edema': 0}", "{'mass': 0, 'edema': 1}"], "holds a value for each of several names"),
         (["yes", "no", "maybe"], "'maybe' may mean 'uncertain' or be a class"),
         (["阳性", "阴性", "可疑"], "'可疑' may mean 'uncertain' or be a class"),
         (["√", "", "√"], "'label' holds '√' or nothing: an empty cell may mean 'no'.*'label:blank=no'"),
@@ -101,12 +110,15 @@ def test_a_word_that_may_be_a_class_is_asked_about(tmp_path, word):
 )
 def test_two_readings_of_a_class_are_one_question(tmp_path, cells, message):
     with pytest.raises(InputError, match=message):
-        cohort_of(tmp_path, "label", cells * 4)
+        classes_of(tmp_path, cells * 4)
 
 
 def test_signs_between_numbers_part_classes(tmp_path):
     assert classes_of(tmp_path, ["1-2", "12", "a"] * 3, "label:multiclass") == ("12", "1-2", "a")
     assert len(classes_of(tmp_path, ["A+", "A-", "A"] * 3)) == 3
+    assert (
+        len(classes_of(tmp_path, ["1-mild", "2-severe", "HER2+", "HER2-", "fibrosis", "atypical", "typical"] * 2)) == 7
+    )
 
 
 @pytest.mark.parametrize(("odd", "every"), [("x", 10), ("可疑", 5), ("99", 10), ("-9", 8)])
@@ -325,6 +337,22 @@ def test_a_finding_that_stands_twice_is_asked_about(tmp_path, names):
     assert cohort_of(tmp_path, ",".join(names), ["1,0", "0,1"], *names).task.names == names
 
 
+@pytest.mark.parametrize("other", ["Label", "label.1", "ｌａｂｅｌ", "label_x"])
+def test_a_label_that_stands_twice_is_asked_about(tmp_path, other):
+    with pytest.raises(InputError, match="seem to be one finding twice"):
+        cohort_of(tmp_path, f"label,{other}", ["1,0", "0,1"])
+    assert cohort_of(tmp_path, f"label,{other}", ["1,0", "0,1"], "label").task.names == ("label",)
+
+
+@pytest.mark.parametrize("minus", ["−1", "–1", "-1.00", "－１"])
+def test_a_minus_of_any_kind_is_one(tmp_path, minus):
+    cohort = cohort_of(tmp_path, "Effusion", [minus, "1", "0"] * 4)
+    np.testing.assert_array_equal(cohort.truth[:3, 0], [np.nan, 1, 0])
+    np.testing.assert_array_equal(
+        cohort_of(tmp_path, "Effusion", [minus, "1", "0"] * 4, uncertain="positive").truth[:3, 0], [1, 1, 0]
+    )
+
+
 @pytest.mark.parametrize(
     "cells",
     [
@@ -360,9 +388,9 @@ def test_a_sign_within_names_is_asked_about(tmp_path, sign):
     assert listed.task.names == ("carcinoma", "ductal", "lobular")
 
 
-@pytest.mark.parametrize("sign", ["/", " + ", " & ", " and ", "和", " "])
+@pytest.mark.parametrize("sign", ["/", " + ", " & ", " and ", "和", " ", "_", "-", " with ", "伴"])
 def test_a_mild_sign_beside_a_name_that_stands_alone_is_asked_about(tmp_path, sign):
-    cells = [f"edema{sign}effusion", "edema", "normal", *(["effusion"] if sign == " " else [])]
+    cells = [f"edema{sign}effusion", "edema", "normal", *(["effusion"] if sign.strip() in (*LOOSE_SIGNS, "") else [])]
     with pytest.raises(InputError, match="may be a list of 2 findings or one class"):
         classes_of(tmp_path, cells)
     assert len(classes_of(tmp_path, cells, "label:multiclass")) == len(cells)

@@ -42,7 +42,11 @@ def settled_head(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
         if len(cells) and cells.str.contains(IMAGE_SUFFIX).all():
             raise InputError(f"{path}: has no names of its columns; row 1 begins with {file!r}. Write them above it.")
     alike = table[(table.iloc[:, 0] == names[0]).to_numpy(dtype=bool)]
-    again = [row for row, cells in zip(alike.index, alike.itertuples(index=False), strict=True) if list(cells) == names]
+    again = [
+        row
+        for row, cells in zip(alike.index, alike.itertuples(index=False, name=None), strict=True)
+        if list(cells) == names
+    ]
     if again and len(names) > 1:
         raise InputError(f"{path} row {again[0] + 2}: repeats the names of the columns. Take the row out.")
     return table
@@ -50,7 +54,7 @@ def settled_head(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
 
 def _below_title(table: "pd.DataFrame", names: list[str]) -> "pd.DataFrame":
     """Return the table with names from a later row: whole where most columns have none, else one below its group."""
-    rows = [[str(cell).strip() for cell in row] for row in table.head(MOST_HEADS).itertuples(index=False)]
+    rows = [[str(cell).strip() for cell in row] for row in table.head(MOST_HEADS).itertuples(index=False, name=None)]
     for place, cells in enumerate(rows):
         below = table.iloc[place + 1 :]
         if names.count("") >= len(names) / 2 and all(cells) and _are_names(cells, below):

@@ -234,7 +234,7 @@ def _fault(message: str) -> str:
 def _last_filled(table: pd.DataFrame) -> int:
     """Return how many rows there are up to the last with a filled cell; all rows where there is none."""
     for stop in range(len(table), 0, -LINES):
-        rows = list(table.iloc[max(stop - LINES, 0) : stop].itertuples(index=False))
+        rows = list(table.iloc[max(stop - LINES, 0) : stop].itertuples(index=False, name=None))
         for n_after, row in enumerate(reversed(rows)):
             if any(map(str.strip, row)):
                 return stop - n_after

@@ -149,7 +149,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 def _number(dataset: "Dataset", keyword: str, value: object) -> float:
     try:
-        parsed = float(str(value))
+        parsed = float(str(value).replace("_", "?"))
     except ValueError:
         parsed = math.nan
     if not math.isfinite(parsed):

@@ -76,7 +76,10 @@ def modality_values(stored: Plane, dataset: "Dataset", layout: Layout) -> Plane:
 
 def grey_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
     """Return stored grey as it is shown first."""
+    padding = _padding(stored, dataset, layout)
     if layout.is_float:
+        if padding is not None:
+            stored = np.where(padding, stored[~padding].min(), stored)
         # What window and table spread their result over, the range of the stored bits, decimal numbers do not have.
         values, low, high = modality_values(stored, dataset, layout), float(np.nanmin(stored)), float(np.nanmax(stored))
         low, high = (float(end) for end in sorted(modality_values(np.array([low, high]), dataset, layout)))
@@ -84,7 +87,6 @@ def grey_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
     else:
         low = _modality_range(dataset, layout)[0]
         displayed = _looked_up(stored, dataset, layout)
-    padding = _padding(stored, dataset, layout)
     return displayed if padding is None else cast(Pixels, _with_background(displayed, padding, low))
 
 
@@ -263,16 +265,19 @@ def _padding(stored: Plane, dataset: "Dataset", layout: Layout) -> NDArray[np.bo
         return None
     ends = [limits[0], *numbers(dataset, f"{prefix}PixelPaddingRangeLimit")[:1]]
     if not layout.is_float:
-        ends = [_as_stored(int(end), layout) for end in ends]
+        ends = [twin for end in ends if (twin := _as_stored(int(end), layout)) is not None]
+    if not ends:
+        return None
     values = cast(NDArray[np.float64], stored)
     padding = (values >= min(ends)) & (values <= max(ends))
     return padding if padding.any() and not padding.all() else None
 
 
-def _as_stored(value: int, layout: Layout) -> int:
-    """Return a value as the stored bits hold it; its own type may lack the sign."""
-    value &= 2**layout.stored - 1
-    return value - 2**layout.stored if layout.signed and value >= 2 ** (layout.stored - 1) else value
+def _as_stored(value: int, layout: Layout) -> int | None:
+    """Return a value as the stored bits hold it, since its own type may lack the sign; None where they cannot."""
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    turns = (0, -(2**layout.stored) if layout.signed else 0, 2**layout.allocated, -(2**layout.allocated))
+    return next((value + turn for turn in turns if low <= value + turn < low + 2**layout.stored), None)
 
 
 def _with_background(values: Plane, padding: NDArray[np.bool_], low: float) -> Plane:

@@ -324,7 +324,9 @@ def _encapsulated(dataset: "FileDataset", layout: Layout, index: int) -> Plane:
         )
     if decoded.plane.dtype.kind == "i" and not layout.signed and int(decoded.plane.min()) < 0:
         raise UnreadableImageError("PixelRepresentation is 0, and its pixels are below 0. Export it again")
-    whole = syntax in (*codecs.JPEG_LS, *codecs.JPEG_2000)
+    # Two's complement of the stored bits alone may lie in a stream of more bits that knows no sign.
+    is_masked = layout.signed and decoded.plane.dtype.kind == "u" and int(decoded.plane.max()) < 2**layout.stored
+    whole = syntax in (*codecs.JPEG_LS, *codecs.JPEG_2000) and not is_masked
     plane = significant(decoded.plane, layout, decoded.precision, whole=whole)
     return plane if decoded.is_rgb else _as_rgb(plane, layout)
 

@@ -60,9 +60,11 @@ NO_IMAGES = {
     b"<": "a page of HTML or XML, as servers send in place of a file. Fetch it again",
     b"%PDF": "a PDF. Export its images",
     b"\x00\x05\x16\x07": "what macOS notes beside a file. Take it out",
-    b"\x00\x00\x00\x18ftyp": "HEIC, AVIF or a film. Save it as PNG or JPEG",
-    b"\x00\x00\x00\x1cftyp": "HEIC, AVIF or a film. Save it as PNG or JPEG",
     b"\x89PNG": "a PNG that was changed on its way, as text. Fetch it again",
+    b"\0\0\0\x0cjP  ": "JPEG 2000. Save it as PNG",
+    b"NRRD": "NRRD. Save it as .nii.gz",
+    b"ObjectType": "MetaImage. Save it as .nii.gz",
+    b"version https://git-lfs": "what Git LFS keeps in place of a file. Fetch the file itself",
 }
 """How files begin that hold no image that can be read, and what is said of them."""
 MASK_REMEDY = "Write each mask in its image's own grid, or empty its cell in the label file."
@@ -217,6 +219,8 @@ def _recognise(path: Path) -> Format:
     for kind in FORMATS:
         if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
             return kind
+    if head[4:8] == b"ftyp":
+        raise UnreadableImageError("is HEIC, AVIF or a film. Save it as PNG or JPEG")
     if what := next((what for sign, what in NO_IMAGES.items() if head.startswith(sign)), ""):
         raise UnreadableImageError(f"is {what}")
     named = _named(path)

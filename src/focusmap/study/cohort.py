@@ -15,6 +15,7 @@ from focusmap.images import refuse_links_out
 from focusmap.study import ids, options, paths
 from focusmap.study.declaration import column_of, declare_study, meant
 from focusmap.study.study import Study, read_study
+from focusmap.study.target_cells import uncertain_as
 from focusmap.study.task import ANOMALY, UNLABELLED, CellError, Task
 from focusmap.study.values import alike, means_empty, plain, split_list
 
@@ -390,7 +391,7 @@ def _targets(study: Study, raw: pd.DataFrame) -> pd.DataFrame:
         cells = raw[target.name].str.strip()
         if target.kind == "binary" and "-1" not in target.classes:
             meaning = {"unknown": "", "negative": target.classes[0], "positive": target.classes[1]}[study.uncertain]
-            cells = cells.replace({"-1": meaning, "-1.0": meaning})
+            cells = uncertain_as(cells, meaning)
         if target.baseline:
             # What it has changed since is not known.
             cells = cells.mask(raw[target.baseline].str.strip() == "", "")

@@ -138,7 +138,7 @@ def _infer(
             raise InputError(f"column {spec.name!r} has another role and cannot be a target as well.")
     reserved = [*columns.named, "image_id", *patient_columns(table)]
     uncertain = {"unknown": "-1", "negative": "0", "positive": "1"}[declaration.uncertain]
-    table = table if uncertain == "-1" else table.replace({"-1": uncertain, "-1.0": uncertain})
+    table = table if uncertain == "-1" else table.apply(target_cells.uncertain_as, meaning=uncertain)
     inferred = WITHOUT_LABELS if declaration.unlabelled else targets.infer_task(table, specs, reserved)
     _check_labels(inferred.task, declaration)
     return inferred

@@ -50,7 +50,9 @@ SAYS_WHAT = frozenset(
         "patient", "patients", "patientid", "pat", "pt", "subject", "subjectid", "subj", "sub", "participant", "id",
         "pid", "mrn", "no", "nr", "num", "number", "person", "individual", "case", "fall", "proband", "paciente", "n",
         "patno", "patnr", "subjectno", "sujet", "dossier", "paziente", "pacjent", "potilas", "hasta", "пациент", "환자",
-        "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号", "第", "例", "病例",
+        "病人", "患者", "编号", "号", "病历号", "住院号", "门诊号", "第", "例", "病例", "號", "編號", "番号", "番",
+        "번", "번호", "病歷號", "住院號", "患者さん", "患者番号", "症例", "症例番号", "被験者", "환자번호", "등록번호",
+        "대상자",
     ]
 )  # fmt: skip
 SAYS_WHAT |= {word.translate(LOOK_ALIKES) for word in SAYS_WHAT}
@@ -64,7 +66,9 @@ NOBODY = frozenset(
         "private", "confidential", "undef", "void", "true", "false", "spill", "calc", "gettingdata", "keineangabe",
         "leer", "vide", "vacio", "sconosciuto", "inf", "infinity", "unassigned", "1qnan", "1ind", "未知", "不详",
         "不明", "缺失", "空", "无", "無", "没有", "匿名", "保密", "待定", "佚名", "未提供", "未填", "暂无", "缺",
-        "未录入", "未登记", "无名氏", "неизвестно", "noname", "unkn", "unnamed", "keine", "ditto",
+        "未录入", "未登记", "未登録", "未登錄", "未入力", "空欄", "無記名", "不詳", "氏名不詳", "該当なし", "なし",
+        "同上", "없음", "모름", "익명", "unbek", "ohneangabe", "unavailable", "nopatientid", "johndoe",
+        "janedoe", "doejohn", "doejane", "无名氏", "неизвестно", "noname", "unkn", "unnamed", "keine", "ditto",
         "objectobject", "无名", "onbekend", "okand", "ukjent", "ukendt", "nieznany", "neznamy", "bilinmiyor",
         "tuntematon", "ismeretlen", "necunoscut", "αγνωστο", "brakdanych", "sinnombre", "sindatos",
         "desconhecido", "naoinformado", "nonrenseigne", "sansnom", "미상", "알수없음", "غيرمعروف",
@@ -77,7 +81,7 @@ NOBODY_BY_SIGNS = frozenset(["\\n", "n.b", "n/d", "n.d", "n/k", "n.k", "k.a", "k
 """What means nobody with its signs, and may be somebody's initials without."""
 INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 GROUPED = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.0+)?|\d{1,3}(?:[. ]\d{3})+(?:,0+)?")
-SCIENTIFIC = re.compile(r"(\d)(?:[.,](\d+))?e(\+?)0*(\d{1,3})")
+SCIENTIFIC = re.compile(r"(\d+)(?:[.,](\d+))?e(\+?)0*(\d{1,3})")
 DAY = re.compile(
     r"(?:((?:19|20)\d\d)[-/._](\d{1,2})[-/._](\d{1,2})|(\d{1,2})([-/._])(\d{1,2})\5((?:19|20)\d\d))"
     r"(?:[ t]0?0:00(?::00)?(?:\.0+)?z?)?"
@@ -223,7 +227,7 @@ def _plain(text: str) -> str:
     text = html.unescape(text) if "&" in text else text
     text = written[2] if (written := BYTES.fullmatch(text)) else text
     if not text.isascii():
-        text = _well_read("".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip())
+        text = well_read("".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip())
         apart = unicodedata.normalize("NFKD", text.casefold())
         whole = "".join(sign for sign in apart if not "\u0300" <= sign <= "\u036f")
         text = "".join(map(_simple, unicodedata.normalize("NFKC", whole)))
@@ -231,7 +235,7 @@ def _plain(text: str) -> str:
     return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split()).lstrip("=").strip()
 
 
-def _well_read(text: str) -> str:
+def well_read(text: str) -> str:
     """Return UTF-8 that was read as Latin-1, as it was meant; any other text as it is."""
     try:
         return text.encode("cp1252").decode("utf-8")

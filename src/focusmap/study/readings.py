@@ -371,7 +371,7 @@ def _codes(target: Target, column: str, cells: Sequence[str], rows: np.ndarray) 
     classes = {name: code for code, name in enumerate(target.classes)}
     texts = list(dict.fromkeys(map(str, cells)))
     near, words = values.alike(target.classes), values.yes_and_no(texts) if target.classes == ("0", "1") else {}
-    known = {"-1": NOT_READ, "-1.0": NOT_READ}
+    known = {text: NOT_READ for text in texts if values.plain(text) == "-1"}
     known |= {text: NOT_READ if np.isnan(value) else int(value) for text, value in words.items()}
     known |= {text: NOT_READ for text in texts if values.means_empty(text)}
     known |= {text: classes[near[values.plain(text)]] for text in texts if values.plain(text) in near} | classes

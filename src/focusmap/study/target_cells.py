@@ -1,5 +1,6 @@
 """From the cells of one column to a target: its kind, and its classes in one spelling, or a question."""
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from focusmap.basics import InputError, Reason, suggest
+from focusmap.study.ids import LOOK_ALIKES, well_read
 from focusmap.study.measurements import censored, of_limits, read_numbers
 from focusmap.study.task import JOIN, CellError, Target, TargetKind
 from focusmap.study.values import (
@@ -25,10 +27,12 @@ from focusmap.study.values import (
     yes_and_no,
 )
 
-MANY_CLASSES, MOST_WORDS = 50, 200
+MANY_CLASSES, MOST_WORDS, LONGEST_CODE = 50, 200, 9
 GRADES = re.compile(r"\b(?:mild|moderate|severe|slight|minimal|marked|trace|low|high|early|late|grade|stage|轻|中|重)")
 BETWEEN = re.compile(r"(?<=\D)[\s_-]+(?=[\w(])|(?<=[\w)])[\s_-]+(?=[^\W\d]|\()")
 """What stands between two parts of a name that are not both numbers."""
+BRITISH = ((re.compile(r"(?<=\w)our(?=s?\b)"), "or"), (re.compile("ae|oe"), "e"))
+PLURAL = (re.compile(r"(?<=[a-z]{3}[^\Wsiu])s\b"), "")
 NOT = re.compile(r"(?:non?|not|un|without|w/o|keine?|nicht|ohne|sans|sin|无|非|未见|没有|不)\s*(.+)")
 MARKS = re.compile(r"\W*[*?!†‡#]+\W*$|[()\[\]{}]")
 """Footnotes and doubts behind a name, and brackets in it."""
@@ -156,15 +160,28 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
 
 
 def _refuse_nearly_alike(groups: Mapping[str, Sequence[str]], spec: TargetSpec) -> None:
-    """Raise `InputError` where two classes differ in signs only, as COVID19 and COVID-19, or benign and benign? do."""
+    """Raise `InputError` where two classes differ in signs or in how a word is spelt only.
+
+    So do COVID19 and COVID-19, benign and benign?, tumour and tumors, 1-mass and mass, and letters that look alike.
+    """
     joined: dict[str, str] = {}
     for word, texts in groups.items():
-        other = joined.setdefault(BETWEEN.sub("", MARKS.sub("", word)) or word, word)
+        other = joined.setdefault(_loosely(word, plural=not spec.list_sign), word)
+        meant = {plain(text) for text in (without_code(texts[0]), html.unescape(texts[0]), well_read(texts[0]))}
+        other = next((form for form in meant if form in groups and form != word and not form.isdecimal()), other)
         if other != word:
             both = f"{groups[other][0]!r} and {texts[0]!r}"
             classes = ",".join(sorted(spellings[0] for spellings in groups.values()))
             say = "" if spec.list_sign else f", or say --target '{spec.name}:classes={classes}'"
             raise InputError(f"target {spec.name!r}: {both} are one class or two. Write them in one way{say}.")
+
+
+def _loosely(word: str, *, plural: bool) -> str:
+    """Return a class without signs, in American English, its letters Latin; `plural`: without the s of several."""
+    text = BETWEEN.sub("", MARKS.sub("", word)).translate(LOOK_ALIKES)
+    for found, put in (*BRITISH, *([PLURAL] if plural else [])):
+        text = found.sub(put, text)
+    return text or word
 
 
 def _continuous(cells: pd.Series, spec: TargetSpec) -> Target:
@@ -342,6 +359,12 @@ def odd_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts that mean neither yes, no, uncertain nor not known."""
     words = yes_and_no(texts)
     return [text for text in texts if text not in words and not means_empty(text) and plain(text) != "-1"]
+
+
+def uncertain_as(cells: pd.Series, meaning: str) -> pd.Series:
+    """Return cells with `meaning` for each that says -1, however it is written."""
+    texts = [text for text in map(str, cells.unique()) if len(text) < LONGEST_CODE and plain(text) == "-1"]
+    return cells.replace(dict.fromkeys(texts, meaning)) if texts else cells
 
 
 def few(values: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from focusmap.study.task import TARGET_KINDS, Target, TargetKind, Task
 LABEL_COLUMNS = ("label", "labels", "class", "target", "diagnosis", "finding")
 NO_FINDING = ("no finding", "no_finding", "no findings", "normal", "none", "正常", "无", "未见异常", "无异常")
 MANY_LISTS = 5000
-SIGNS = (*values.LIST_SIGNS, "[", "(", "{", "，", "；", " ")
+SIGNS = (*values.LIST_SIGNS, *values.LOOSE_SIGNS, "[", "(", "{", "，", "；")
 LABEL_WORDS = (*LABEL_COLUMNS, "标签", "诊断", "类别", "分类")
 NAMELESS = re.compile(r"Unnamed: \d+|")
 """What pandas calls a column without a name, as that of the row's number."""
@@ -56,7 +56,7 @@ def parse_target(text: str, columns: Sequence[str]) -> target_cells.TargetSpec:
             kind = kind or "continuous"
         elif option.startswith("list=") and _sign(option.removeprefix("list=")) in (
             *values.LIST_SIGNS,
-            " ",
+            *values.LOOSE_SIGNS,
             values.WRITTEN_OUT,
         ):
             sign = _sign(option.removeprefix("list="))
@@ -105,7 +105,7 @@ def infer_task(table: pd.DataFrame, specs: Sequence[target_cells.TargetSpec], re
         _refuse_minus(table[spec.name], spec)
     _refuse_ticks(table, [spec.name for spec in specs if spec.kind != "continuous"], named=True)
     # So that it does not count as a class of its own.
-    table = table.replace({"-1": "", "-1.0": ""})
+    table = table.apply(target_cells.uncertain_as, meaning="")
     sign = _list_sign(table[specs[0].name], specs[0]) if len(specs) == 1 else ""
     if sign:
         return _from_lists(table[specs[0].name], specs[0].name, sign)
@@ -122,9 +122,9 @@ def _guess(table: pd.DataFrame, columns: Sequence[str]) -> tuple[list[target_cel
     """Return the targets that nobody named, and what was read otherwise than as 0 and 1."""
     named = [name for name in columns if name.casefold() in LABEL_WORDS and (table[name].str.strip() != "").any()]
     if named:
-        return [
-            target_cells.TargetSpec(min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold()))))
-        ], []
+        label = min(named, key=lambda x: (x not in LABEL_WORDS, LABEL_WORDS.index(x.casefold())))
+        _refuse_twins(table, [name for name in columns if name.startswith(label)], columns)
+        return [target_cells.TargetSpec(label)], []
     _refuse_ticks(table, columns, named=False)
     in_digits = [name for name in columns if target_cells.is_flag(table[name])]
     in_words = [

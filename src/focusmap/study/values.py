@@ -31,7 +31,10 @@ DOUBTFUL = frozenset(
      "keine daten", "non renseigne", "non precise", "non disponible", "sin datos", "sin dato", "s/d", "no disponible",
      "desconhecido", "nao informado", "non noto", "non disponibile", "onbekend", "n.v.t", "okand", "ukjent", "ukendt",
      "nieznany", "brak danych", "neznamy", "bilinmiyor", "αγνωστο", "알 수 없음", "미상", "غير معروف", "不明", "未知",
-     "不详", "不清楚", "待定", "待查", "待排", "未查", "未做", "未检", "未测", "未检查", "未提及", "同上"]
+     "不详", "不清楚", "待定", "待查", "待排", "未查", "未做", "未检", "未测", "未检查", "未提及", "同上", "無法判斷",
+     "无法判断", "未标注", "未标记", "未標註", "未標記", "不詳", "未確認", "判定不能", "同左", "〃", '"', "모름",
+     "미확인", "해당없음", "not labelled", "not labeled", "unlabelled", "unlabeled", "not annotated", "to be done",
+     "to do", "todo", "tbc", "ohne angabe", "unbek"]
 )  # fmt: skip
 """Cells that most likely do, though a class may be called so."""
 # Words for yes and no as `plain` has them, in small letters without accents.
@@ -70,14 +73,17 @@ TICKS = frozenset(["x", "xx", "xxx", "(x)", "[x]", "*", "v", "•", "●", "■"
 MILD_SIGNS = ("and/or", "\\", "/", "+", "&", " - ", "and", "und", "et", "和", "及", "与")
 """Signs and words that stand within the names of classes as often as between them."""
 LIST_SIGNS = ("|", ";", ",", "、", "\n", "\t", "<br>", *MILD_SIGNS)
+LOOSE_SIGNS = (" ", "_", "-", ":", ".", "*", ">", "·", "with", "mit", "avec", "con", "合并", "伴", "并")
+"""What stands within names nearly always: asked about only where all that it parts are classes by themselves."""
 WRITTEN_OUT = "[]"
 KIND_OF_LIST = re.compile(r"\s*(?:frozenset|set|array|list|tuple)\s*(?=[\[({])")
 WRITTEN_LIST = re.compile(rf"(?:{KIND_OF_LIST.pattern})?\s*[\[({{].*[\])}}]\s*", re.DOTALL)
 SURELY_WRITTEN = re.compile(r"""\s*(?:[\[({]\s*['"].*['"]\s*,?\s*[\])}]|\[.*\]|\{.*\})\s*""", re.DOTALL)
+BY_NAME = re.compile(r"\s*\{[^{}]*:[^{}]*\}\s*", re.DOTALL)
 VECTOR = re.compile(r"[\[({]?\s*[01](?:\.0*)?(?:[\s,;]+[01](?:\.0*)?)+\s*[\])}]?")
 ITEM = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"|([^,;\[\](){}'\"]+)")
 BARE = re.compile(r"[\d.]*")
-QUOTED = re.compile(r"b?(['\"])(.*)\1|[\[(]\s*(\w+)\s*[\])]", re.DOTALL)
+QUOTED = re.compile(r"b?(['\"])(.*)\1|[\[(<]\s*(\w+)\s*[\])>]", re.DOTALL)
 """How numpy and pandas write a text, or a list of one."""
 FLOATED = re.compile(r"([+-]?)0*(\d+?)(?:\.0*|,0{1,2})?(?:e[+-]?0+)?")
 ENDS = " \t\r\n.;:,。、'\"“”„‟«»‹›‘’‚"
@@ -232,8 +238,10 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
     Raises
     ------
     InputError
-        If cells hold zeros and ones, one for each finding.
+        If cells hold zeros and ones, one for each finding, or a value by the name of each.
     """
+    if mapping := next((cell for cell in cells if BY_NAME.fullmatch(cell)), None):
+        raise InputError(f"{mapping!r} holds a value for each of several names. Write a column of its own for each.")
     if any("|" in cell for cell in cells):
         return "|", True
     if vector := next((cell for cell in cells if VECTOR.fullmatch(cell)), None):
@@ -247,9 +255,10 @@ def list_sign(cells: Sequence[str]) -> tuple[str, bool]:
         if (is_certain := _lists_by(sign, cells)) is not None:
             return sign, is_certain
     words = {plain(cell) for cell in cells}
-    joined = [split_list(cell, " ") for cell in cells]
-    if any(len(parts) > 1 and words.issuperset(map(plain, parts)) for parts in joined):
-        return " ", False
+    for sign in LOOSE_SIGNS:
+        joined = [split_list(cell, sign) for cell in cells]
+        if any(len(parts) > 1 and words.issuperset(map(plain, parts)) for parts in joined):
+            return sign, False
     return "", False
 
 
