@@ -18,9 +18,9 @@ class _Verbs(ModuleType):
     def __getattr__(self, name: str) -> object:
         found = _found(name)
         if isinstance(found, FunctionType):
-            from focusmap.basics import takes_text
+            from focusmap.basics import accepting_text
 
-            found = takes_text(found)
+            found = accepting_text(found)
         super().__setattr__(name, found)
         return found
 

@@ -12,7 +12,7 @@ import pytest
 
 from focusmap.basics import InputError, Only, Setting
 from focusmap.cli import COMMANDS, command_class, main
-from focusmap.cli.arguments import Parser, add_arguments, arguments_of, made, spelt, typed_in
+from focusmap.cli.arguments import Parser, add_arguments, arguments_of, build_command, option_name, typed_values
 
 HEAVY = {"torch", "numpy", "pandas", "matplotlib", "PIL", "cv2", "yaml", "sklearn", "scipy", "nibabel", "pydicom"}
 HELP_SECONDS = 0.15
@@ -21,7 +21,9 @@ ROUNDS = 5
 
 def options_of(command):
     """Return the names of a command's options, without dashes."""
-    return {spelt(field) for _, _, field in arguments_of(command_class(command)) if not field.said.is_positional}
+    return {
+        option_name(field) for _, _, field in arguments_of(command_class(command)) if not field.setting.is_positional
+    }
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Example:
 def parsed(*words):
     parser = Parser(prog="example")
     add_arguments(parser, Example)
-    return made(Example, typed_in(parser.parse_args(list(words))))
+    return build_command(Example, typed_values(parser.parse_args(list(words))))
 
 
 def test_a_command_is_made_of_what_was_typed():

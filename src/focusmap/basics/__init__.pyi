@@ -66,11 +66,11 @@ from .reasons import reason_entries as reason_entries
 from .settings import Field as Field
 from .settings import Only as Only
 from .settings import Setting as Setting
-from .settings import described as described
+from .settings import accepting_text as accepting_text
 from .settings import fields_of as fields_of
-from .settings import settle as settle
-from .settings import settled as settled
-from .settings import takes_text as takes_text
+from .settings import normalise as normalise
+from .settings import normalised as normalised
+from .settings import with_parameters as with_parameters
 from .tables import as_cell as as_cell
 from .tables import as_numbers as as_numbers
 from .tables import read_cells as read_cells

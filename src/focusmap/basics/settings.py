@@ -35,9 +35,9 @@ class Setting:
     title
         Of its group of options, where that is not the dataclass's ``TITLE``.
     parse
-        Makes the value of the text that was typed, where the type alone does not say how.
+        From the typed text to the value, where the type does not determine it.
     is_positional
-        Whether it stands without a name.
+        Whether it is an argument without a name.
     """
 
     help: str
@@ -64,19 +64,19 @@ class Only:
         return any(shown.partition(".")[0] == name for shown in self.names)
 
     def within(self, name: str, own: "Only | None") -> "Only | None":
-        """Return what is shown of the group `name`: what is said here, or what that says of itself."""
+        """Return what is shown of the group `name`: the fields named here, or else those of its own `Only`."""
         inner = [shown.partition(".")[2] for shown in self.names if shown.startswith(f"{name}.")]
         return Only(*inner) if inner else own
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field without the wrapping of its type: ``X`` of ``X | None``, with what is said of it."""
+    """A field of a request, its type unwrapped: ``X`` of ``X | None``, with its setting."""
 
     name: str
     type: Any
     default: object
-    said: Setting | Only | None
+    setting: Setting | Only | None
     documentation: str
 
     @property
@@ -117,8 +117,8 @@ def _field(name: str, hint: Any, default: object) -> Field:
     return Field(name, hint, default, setting, next((word for word in annotations if isinstance(word, str)), helped))
 
 
-def described(owner: type[Owner]) -> type[Owner]:
-    """Return a dataclass with what its fields say of themselves as the parameters of its docstring."""
+def with_parameters(owner: type[Owner]) -> type[Owner]:
+    """Return a dataclass with its fields' documentation as the parameters of its docstring."""
     entries = [
         f"{field.name}\n    {field.documentation}" for field in fields_of(cast(Any, owner)) if field.documentation
     ]
@@ -126,10 +126,10 @@ def described(owner: type[Owner]) -> type[Owner]:
     return owner
 
 
-def settle(request: object) -> None:
-    """Make paths of the texts that a new request was given for paths, and tuples of its lists.
+def normalise(request: object) -> None:
+    """Turn the text of a new request's paths into paths, and its lists into tuples, in place.
 
-    To be called by a request's ``__post_init__``, before anybody has seen it.
+    Only for a request's ``__post_init__``.
 
     Raises
     ------
@@ -137,14 +137,14 @@ def settle(request: object) -> None:
         If a value is none of the field's choices; the message names the nearest.
     """
     for field in fields_of(cast(Any, type(request))):
-        value = settled(field, getattr(request, field.name))
+        value = normalised(field, getattr(request, field.name))
         object.__setattr__(request, field.name, value)
 
 
-def settled(field: Field, value: object) -> object:
+def normalised(field: Field, value: object) -> object:
     """Return a field's value as its type says: a path for text, a tuple for a list."""
     if field.choices and value not in field.choices and not (value is None and field.default is None):
-        option = field.said.option if isinstance(field.said, Setting) and field.said.option else field.name
+        option = field.setting.option if isinstance(field.setting, Setting) and field.setting.option else field.name
         raise InputError(
             f"{option} {value!r} is not one of {', '.join(field.choices)}.{suggest(str(value), field.choices)}"
         )
@@ -153,8 +153,8 @@ def settled(field: Field, value: object) -> object:
     return Path(value) if field.type is Path and isinstance(value, str) else value
 
 
-def takes_text(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """Return a function that takes text for each of its arguments that is a path, or several of them."""
+def accepting_text(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Return the function with every argument that is a path, or several, accepted as text too."""
     parameters = signature(verb)
     paths = [name for name, one in parameters.parameters.items() if Path in (one.annotation, *get_args(one.annotation))]
 

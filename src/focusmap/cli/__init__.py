@@ -14,7 +14,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from focusmap.cli.arguments import Parser, add_arguments, made, typed_in
+from focusmap.cli.arguments import Parser, add_arguments, build_command, typed_values
 
 # The module of each command, and what comes of it.
 COMMANDS = {
@@ -47,13 +47,13 @@ COMMANDS = {
     "completion": ("about", "a script for Tab completion of commands and options, for bash or zsh"),
 }
 
-OF_THE_DISK = (
+DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ENOTDIR,
     errno.EISDIR, errno.ELOOP, errno.EFBIG,
 )  # fmt: skip
-"""Errors of the disk, or of a name that it does not have, which are no fault of ours."""
+"""Errors of the disk or of a file name, which are the user's to mend."""
 
-FORBIDDEN = (errno.EACCES, errno.EPERM)
+PERMISSION_ERRORS = (errno.EACCES, errno.EPERM)
 
 EPILOG = """\
 start here:
@@ -68,7 +68,7 @@ For research use; not a medical device.
 
 
 class Command(Protocol):
-    """What the dataclass of a command has: examples that its help ends with, and what it does when called."""
+    """The dataclass of a command: the examples at the end of its help, and a call that runs it."""
 
     EXAMPLE: ClassVar[str]
 
@@ -124,19 +124,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(parsed: argparse.Namespace) -> int:
-    """Turn the errors we raise on purpose into one message and an exit code; all others are bugs."""
-
+    """Run a command; turn errors raised on purpose into one message and an exit code. All others are bugs."""
     from focusmap.basics import FocusmapError
     from focusmap.images import raised_budget
 
     # Threads that wait by spinning make two programs on one machine several times slower than one after the other.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    name, typed = parsed.command, typed_in(parsed)
-    # It tells at length where it keeps its fonts if the home may not be written.
+    name, typed = parsed.command, typed_values(parsed)
+    # Matplotlib logs at length where it keeps its fonts if the home folder is read-only.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         _refuse_no_folder()
-        command = made(command_class(name), typed)
+        command = build_command(command_class(name), typed)
         reading = getattr(command, "reading", None)
         with raised_budget(reading.budget if reading else None):
             return int(command() or 0)
@@ -150,15 +149,15 @@ def _guarded(parsed: argparse.Namespace) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.errno not in OF_THE_DISK:
+        if error.errno not in DISK_ERRORS:
             raise
-        remedy = " Have it opened to you, or choose another place." if error.errno in FORBIDDEN else ""
+        remedy = " Have it opened to you, or choose another place." if error.errno in PERMISSION_ERRORS else ""
         print(f"focusmap {name}: {error.filename or 'the disk'}: {error.strerror}.{remedy}", file=sys.stderr)
         return 2
 
 
 def _refuse_no_folder() -> None:
-    """Raise `MissingFileError` where the folder that the command runs in was removed: libraries die of it."""
+    """Raise `MissingFileError` if the working directory was removed: libraries crash then."""
     from focusmap.basics import MissingFileError
 
     try:

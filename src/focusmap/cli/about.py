@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import focusmap
 from focusmap.basics import Setting
 from focusmap.cli import COMMANDS, command_class
-from focusmap.cli.arguments import arguments_of, spelt
+from focusmap.cli.arguments import arguments_of, option_name
 
 if TYPE_CHECKING:
     from focusmap.basics import Diagnosis, OptionalPart
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """It has no options."""
+    """``focusmap doctor``, which has no options."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap doctor"
 
@@ -68,7 +68,7 @@ complete -o default -o bashdefault -F _focusmap focusmap
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """For which shell."""
+    """Options of ``focusmap completion``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -89,10 +89,10 @@ def completion_script() -> str:
     options, choices = [], []
     for name in COMMANDS:
         fields = [field for _, _, field in arguments_of(command_class(name))]
-        spelled = [f"--{spelt(field)}" for field in fields if not getattr(field.said, "is_positional", False)]
+        spelled = [f"--{option_name(field)}" for field in fields if not getattr(field.setting, "is_positional", False)]
         options.append(f'        {name}) words="{" ".join([*spelled, "--help"])}" ;;')
         choices += [
-            f'      "{name} --{spelt(field)}") words="{" ".join(field.choices)}" ;;'
+            f'      "{name} --{option_name(field)}") words="{" ".join(field.choices)}" ;;'
             for field in fields
             if field.choices
         ]

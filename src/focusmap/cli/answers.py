@@ -10,7 +10,7 @@ import focusmap
 from focusmap import study
 from focusmap.basics import InputError, Only, Setting, is_table
 from focusmap.cli.arguments import refuse_idle
-from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, Reading, watched
+from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, Reading, with_progress
 from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
 from focusmap.study import RunOptions, TrustRequest
 from focusmap.verbs.requests import ExplainRequest, PredictRequest, SegmentRequest
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from focusmap.verbs.predict import PredictAnswer
 
 
-OF_FILES = frozenset(
+# The options that take effect, by what a command is given; any other that is typed is refused.
+PREDICT_IMAGES_OPTIONS = frozenset(
     {
         "request.out",
         "request.overlay",
@@ -36,25 +37,27 @@ OF_FILES = frozenset(
 )
 
 
-ON_CLUSTER = frozenset({"options.address", "options.workers", "request.resume"})
-OF_TABLES = ON_CLUSTER | {
+CLUSTER_ONLY_OPTIONS = frozenset({"options.address", "options.workers", "request.resume"})
+CLUSTER_OPTIONS = CLUSTER_ONLY_OPTIONS | {
     "request.out", "request.error", "request.engine", "request.methods", "request.targets", "request.negatives",
     "request.method", "request.tune_on_masks", "recipe", "options.engine", "options.force", "options.skip_unreadable",
 }  # fmt: skip
-OF_TABLES |= {f"request.declaration.{name}" for name in ("images", "patient", "missing", "means", "follow_links")}
+CLUSTER_OPTIONS |= {f"request.declaration.{name}" for name in ("images", "patient", "missing", "means", "follow_links")}
 
 
-def is_streamed(command: "Predict | Explain | Segment", engine: str) -> bool:
-    """Return whether a command answers a table on a cluster; `InputError` for an option that is idle then, or else."""
+def runs_on_cluster(command: "Predict | Explain | Segment", engine: str) -> bool:
+    """Return whether a command runs on a cluster; `InputError` for an option without effect there, or elsewhere."""
     if engine == "ray":
-        refuse_idle(command, command.typed, OF_TABLES, "is not for --engine ray, which writes tables of single images.")
-    elif idle := sorted(ON_CLUSTER & command.typed.keys()):
+        refuse_idle(
+            command, command.typed, CLUSTER_OPTIONS, "is not for --engine ray, which writes tables of single images."
+        )
+    elif idle := sorted(CLUSTER_ONLY_OPTIONS & command.typed.keys()):
         raise InputError(f"--{idle[0].rpartition('.')[2]} is for --engine ray.")
     return engine == "ray"
 
 
-def print_streamed(what: str, answer: "study.TableAnswer", *, skip: bool) -> int:
-    """Print what a cluster has done with a table; return the exit code."""
+def print_cluster_result(what: str, answer: "study.TableAnswer", *, skip: bool) -> int:
+    """Print what a cluster wrote for a table; return the exit code."""
     before = f", beside {answer.n_before} parts that were done" if answer.n_before else ""
     rate = (answer.n_images + answer.n_failed) / max(answer.seconds, 1e-9)
     print(f"{what}: {answer.folder} ({answer.n_images} images, {rate:.1f} per second{before})")
@@ -65,7 +68,7 @@ def print_streamed(what: str, answer: "study.TableAnswer", *, skip: bool) -> int
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Which model is asked about what, and what is written."""
+    """Options of ``focusmap predict``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -82,12 +85,12 @@ class Predict:
 
     def __call__(self) -> int:
         """Run the command."""
-        if is_streamed(self, self.request.engine):
-            found = focusmap.predict_table(self.run, self.request, watched(self.options))
-            return print_streamed("predictions", found, skip=self.options.skip_unreadable)
+        if runs_on_cluster(self, self.request.engine):
+            found = focusmap.predict_table(self.run, self.request, with_progress(self.options))
+            return print_cluster_result("predictions", found, skip=self.options.skip_unreadable)
         if not any(map(is_table, self.request.inputs)):
-            refuse_idle(self, self.typed, OF_FILES, LABEL_FILE_ONLY)
-        answer = focusmap.predict(self.run, self.request, watched(self.options))
+            refuse_idle(self, self.typed, PREDICT_IMAGES_OPTIONS, LABEL_FILE_ONLY)
+        answer = focusmap.predict(self.run, self.request, with_progress(self.options))
         if answer.words:
             print(answer.words)
         if answer.table is not None:
@@ -108,19 +111,21 @@ class Predict:
         )
 
 
-OF_MAPS = frozenset(
+EXPLAIN_IMAGES_OPTIONS = frozenset(
     {"request.out", "request.methods", "request.targets", "request.declaration.follow_links", "reading.budget"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
 )
-OF_TRUST = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
+TRUST_OPTIONS = frozenset({"trust", "options.language", "options.recipe.seed"}) | {
     f"request.trust.{name}" for name in ("methods", "n_images", "n_draws", "against", "shuffled")
 }
-OF_OWN_MAPS = OF_MAPS | OF_TRUST | {"request.declaration.boxes", "request.declaration.images"}
+EXPLAIN_TEST_OPTIONS = (
+    EXPLAIN_IMAGES_OPTIONS | TRUST_OPTIONS | {"request.declaration.boxes", "request.declaration.images"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Which run's maps are drawn, of what, how, and whether trust in them is measured."""
+    """Options of ``focusmap explain``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -159,12 +164,12 @@ class Explain:
 
     def __call__(self) -> int:
         """Run the command."""
-        if is_streamed(self, self.options.engine):
-            found = focusmap.explain_table(self.run, self.request, watched(self.options))
-            return print_streamed("maps", found, skip=self.options.skip_unreadable)
+        if runs_on_cluster(self, self.options.engine):
+            found = focusmap.explain_table(self.run, self.request, with_progress(self.options))
+            return print_cluster_result("maps", found, skip=self.options.skip_unreadable)
         self._refuse_idle()
         request = replace(self.request, trust=self.request.trust or TrustRequest()) if self.trust else self.request
-        result = focusmap.explain(self.run, request, watched(self.options))
+        result = focusmap.explain(self.run, request, with_progress(self.options))
         if result.boxes:
             print(f"boxes       {result.boxes}")
         print_scores(result.scores)
@@ -174,18 +179,18 @@ class Explain:
         return print_failures(result.failures, skip=self.options.skip_unreadable)
 
     def _refuse_idle(self) -> None:
-        """Raise `InputError` for an option that says nothing of what is explained."""
-        if not self.trust and OF_TRUST & self.typed.keys():
+        """Raise `InputError` for an option that has no effect on what is explained."""
+        if not self.trust and TRUST_OPTIONS & self.typed.keys():
             raise InputError(
                 "--trust-..., --against, --shuffled, --language and --seed set how trust is measured: add --trust."
             )
         if not self.request.inputs:
-            refuse_idle(self, self.typed, OF_OWN_MAPS, LABEL_FILE_ONLY)
+            refuse_idle(self, self.typed, EXPLAIN_TEST_OPTIONS, LABEL_FILE_ONLY)
         elif not any(map(is_table, self.request.inputs)):
-            refuse_idle(self, self.typed, OF_MAPS, LABEL_FILE_ONLY)
+            refuse_idle(self, self.typed, EXPLAIN_IMAGES_OPTIONS, LABEL_FILE_ONLY)
 
 
-OF_OWN_MASKS = frozenset(
+SEGMENT_IMAGES_OPTIONS = frozenset(
     {f"request.{name}" for name in ("out", "targets", "negatives", "method", "tune_on_masks")}
     | {"request.declaration.follow_links", "reading.budget", "recipe"}
     | {"options.skip_unreadable", "options.devices", "options.force"}
@@ -194,7 +199,7 @@ OF_OWN_MASKS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Which run's masks are drawn, of what, and how."""
+    """Options of ``focusmap segment``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -218,16 +223,16 @@ class Segment:
 
     def __call__(self) -> int:
         """Run the command."""
-        on_cluster = is_streamed(self, self.options.engine)
+        on_cluster = runs_on_cluster(self, self.options.engine)
         if not on_cluster and not any(map(is_table, self.request.inputs)):
             own = frozenset() if self.request.inputs else {"request.declaration.images"}
-            refuse_idle(self, self.typed, OF_OWN_MASKS | own, LABEL_FILE_ONLY)
-        options = watched(self.options)
+            refuse_idle(self, self.typed, SEGMENT_IMAGES_OPTIONS | own, LABEL_FILE_ONLY)
+        options = with_progress(self.options)
         if self.recipe is not None:
             options = replace(options, recipe=focusmap.read_recipe(self.recipe))
         if on_cluster:
             found = focusmap.segment_table(self.run, self.request, options)
-            return print_streamed("masks", found, skip=self.options.skip_unreadable)
+            return print_cluster_result("masks", found, skip=self.options.skip_unreadable)
         result = focusmap.segment(self.run, self.request, options)
         for words in result.lesions:
             print(f"lesion  {words}")
@@ -242,7 +247,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Which model is exported, as what, and whereto."""
+    """Options of ``focusmap export``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:

@@ -1,6 +1,6 @@
-"""A command's options and their help, made of its dataclass; and the dataclass, made of what was typed.
+"""From a command's dataclass to its options and their help, and from what was typed to the dataclass.
 
-`argparse` does the parsing. See `focusmap.basics.settings` for how a field says what its option is.
+`argparse` does the parsing. `focusmap.basics.settings` says how a field describes its option.
 """
 
 import argparse
@@ -9,14 +9,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from itertools import takewhile
 from typing import Any, TypeVar, cast
 
-from focusmap.basics import Field, InputError, Only, Setting, fields_of, settled, suggest
+from focusmap.basics import Field, InputError, Only, Setting, fields_of, normalised, suggest
 
 Made = TypeVar("Made")
 NO_DEFAULT = (None, False, 0, 0.0, "", (), MISSING)
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes no abbreviation, and names the option that is nearest to one that it does not know."""
+    """A parser that refuses abbreviations and suggests the nearest option for an unknown one."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -36,16 +36,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def arguments_of(owner: Any, only: Only | None = None, prefix: str = "") -> Iterator[tuple[str, str, Field]]:
-    """Yield the settings of a command and of the groups in it, each with its dotted name and its title."""
+    """Yield the dotted name, the title and the field of each setting of a command and of its groups."""
     for field in fields_of(owner):
         if only is not None and not only.shows(field.name):
             continue
         name = prefix + field.name
         if is_dataclass(field.type):
-            own = field.said if isinstance(field.said, Only) else None
+            own = field.setting if isinstance(field.setting, Only) else None
             yield from arguments_of(field.type, only.within(field.name, own) if only else own, f"{name}.")
-        elif isinstance(field.said, Setting):
-            title = field.said.title or (only.title if only else "")
+        elif isinstance(field.setting, Setting):
+            title = field.setting.title or (only.title if only else "")
             yield name, title or getattr(owner, "TITLE", ""), field
 
 
@@ -53,31 +53,31 @@ def add_arguments(parser: argparse.ArgumentParser, command: type) -> None:
     """Add an argument for each setting of a command."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, title, field in arguments_of(command):
-        setting = cast(Setting, field.said)
+        setting = cast(Setting, field.setting)
         if title and title not in groups:
             groups[title] = parser.add_argument_group(title)
         place = groups[title] if title else parser
         if setting.is_positional:
-            settings = {**_reading(field), **_count(field), "default": None}
+            settings = {**_parsing(field), **_nargs(field), "default": None}
         else:
-            settings = {**_reading(field), "dest": name, "required": field.default is MISSING}
-        place.add_argument(name if setting.is_positional else f"--{spelt(field)}", help=_help(field), **settings)
+            settings = {**_parsing(field), "dest": name, "required": field.default is MISSING}
+        place.add_argument(name if setting.is_positional else f"--{option_name(field)}", help=_help(field), **settings)
 
 
-def typed_in(parsed: argparse.Namespace) -> dict[str, object]:
-    """Return what was typed, by dotted name; what could stand without a name and did not stand is not there."""
+def typed_values(parsed: argparse.Namespace) -> dict[str, object]:
+    """Return the typed values by dotted name; optional positional arguments that were not typed are left out."""
     return {name: value for name, value in vars(parsed).items() if value is not None and value != []}
 
 
-def spelt(field: Field) -> str:
+def option_name(field: Field) -> str:
     """Return the name of a field's option, without its dashes."""
-    setting = cast(Setting, field.said)
+    setting = cast(Setting, field.setting)
     return setting.option or field.name.replace("_", "-")
 
 
-def _reading(field: Field) -> dict[str, Any]:
-    """Return how an argument is read: nothing is noted of one that was not typed."""
-    setting = cast(Setting, field.said)
+def _parsing(field: Field) -> dict[str, Any]:
+    """Return how `argparse` reads an argument; one that was not typed leaves no trace."""
+    setting = cast(Setting, field.setting)
     if field.type is bool:
         action = argparse.BooleanOptionalAction if field.default is True else "store_true"
         return {"action": action, "default": argparse.SUPPRESS}
@@ -89,49 +89,49 @@ def _reading(field: Field) -> dict[str, Any]:
     )
 
 
-def _count(field: Field) -> dict[str, str]:
+def _nargs(field: Field) -> dict[str, str]:
     if field.is_tuple:
         return {"nargs": "+" if field.default is MISSING else "*"}
     return {} if field.default is MISSING else {"nargs": "?"}
 
 
 def _help(field: Field) -> str:
-    words = cast(Setting, field.said).help
+    words = cast(Setting, field.setting).help
     if field.default not in NO_DEFAULT and "default" not in words:
         words += f" (default: {field.default})"
     return words.replace("%", "%%")
 
 
-def made(command: type[Made], typed: Mapping[str, object]) -> Made:
-    """Return the command with what was typed, by dotted name; a field ``typed`` of it holds all of that.
+def build_command(command: type[Made], typed: Mapping[str, object]) -> Made:
+    """Return the command made of typed values by dotted name; its field ``typed``, if it has one, holds them all.
 
     Raises
     ------
     InputError
-        If a value is not one that its field takes.
+        If a value is not one of its field's choices.
     """
     extra = {"typed": typed} if any(item.name == "typed" for item in fields(cast(Any, command))) else {}
-    return _made(command, typed, "", extra)
+    return _build(command, typed, "", extra)
 
 
-def _made(owner: type[Made], typed: Mapping[str, object], prefix: str, extra: Mapping[str, object]) -> Made:
+def _build(owner: type[Made], typed: Mapping[str, object], prefix: str, extra: Mapping[str, object]) -> Made:
     values = dict(extra)
     for field in fields_of(cast(Any, owner)):
         name = prefix + field.name
         is_asked_for = field.default is MISSING or any(key.startswith(f"{name}.") for key in typed)
         if is_dataclass(field.type) and is_asked_for:
-            values[field.name] = _made(cast(type, field.type), typed, f"{name}.", {})
+            values[field.name] = _build(cast(type, field.type), typed, f"{name}.", {})
         elif name in typed:
-            values[field.name] = settled(field, typed[name])
+            values[field.name] = normalised(field, typed[name])
     return owner(**values)
 
 
 def refuse_idle(command: object, typed: Mapping[str, object], acts: Collection[str], why: str) -> None:
-    """Raise `InputError` where an option was typed that would change nothing: it is none of those that act here."""
+    """Raise `InputError` if an option was typed that is not among `acts`, those that have an effect here."""
     idle = [
-        f"--{spelt(field)}"
+        f"--{option_name(field)}"
         for name, _, field in arguments_of(type(command))
-        if name in typed and name not in acts and not cast(Setting, field.said).is_positional
+        if name in typed and name not in acts and not cast(Setting, field.setting).is_positional
     ]
     if idle:
         raise InputError(f"{', '.join(idle)}: {why}")

@@ -1,4 +1,4 @@
-"""What several commands ask for: a label file and its study, a recipe, and how these become values."""
+"""Options that several commands share: a label file with its study, and a recipe."""
 
 import sys
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from focusmap import images
 from focusmap.basics import InputError, Setting, is_table
-from focusmap.cli.show_study import SaidOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
+from focusmap.cli.show_study import PrintOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
 from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ MIRROR = (
 
 @dataclass(frozen=True)
 class Study:
-    """What a label file's columns mean, and whether that is all that is asked."""
+    """How a label file is read, and whether only its summary is wanted."""
 
     TITLE: ClassVar = "the study"
 
@@ -41,7 +41,7 @@ class Study:
     dry_run: Annotated[bool, Setting("only show the study as understood, with time, memory and disk")] = False
 
     def cohort(self, label_file: Path, recipe: Recipe) -> "Cohort":
-        """Return the cohort of `label_file` as the options, or a study made earlier, declare it."""
+        """Return the cohort of `label_file` as declared by the options, or by an existing study.yaml."""
         from focusmap.study import read_cohort, read_study
 
         if label_file.is_file() and not is_table(label_file) and images.is_image(label_file):
@@ -56,7 +56,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Reading:
-    """How much may come out of a file."""
+    """The limit on what is read from a file."""
 
     TITLE: ClassVar = "how it runs"
 
@@ -70,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """Where the settings of a training come from that no option names."""
+    """Recipe and preset: where settings without an option of their own come from."""
 
     TITLE: ClassVar = "the training"
 
@@ -80,8 +80,8 @@ class RecipeFile:
         Setting("chest-xray, brain-mri, retina, oct-aptos, ultrasound or natural; other settings override it", "NAME"),
     ] = None
 
-    def under(self, options: RunOptions, typed: Mapping[str, object]) -> RunOptions:
-        """Return the options with the whole recipe: the file's over the preset's, overridden by what was typed."""
+    def merged(self, options: RunOptions, typed: Mapping[str, object]) -> RunOptions:
+        """Return the options with the preset's recipe, overridden by the file's, overridden by the typed options."""
         preset = {"preset": self.preset} if self.preset else {}
         recipe = read_recipe(self.recipe, self.preset) if self.recipe else recipe_from(preset)
         prefix = "options.recipe."
@@ -91,7 +91,7 @@ class RecipeFile:
 
 @dataclass(frozen=True)
 class Learning:
-    """What a run is made of, or which one is gone on with."""
+    """The data and folder of a new run, or the run to resume."""
 
     labels: Annotated[Path | None, LABELS] = None
     out: Annotated[Path | None, RUN_FOLDER] = None
@@ -99,27 +99,27 @@ class Learning:
     study: Study = Study()
     source: RecipeFile = RecipeFile()
 
-    def given(self) -> tuple[Path, Path]:
-        """Return label file and run folder; `InputError` without them. A dry run writes nothing and needs no folder."""
+    def labels_and_folder(self) -> tuple[Path, Path]:
+        """Return label file and run folder; `InputError` if one is missing. A dry run needs no folder."""
         if self.labels is None or (self.out is None and not self.study.dry_run):
             raise InputError("give LABELS.csv and --out RUN, or --resume RUN.")
         return self.labels, self.out or Path()
 
-    def check_resumes(self, options: RunOptions) -> None:
-        """Raise `InputError` where a run that is resumed is given other data or settings than its own."""
+    def refuse_changes(self, options: RunOptions) -> None:
+        """Raise `InputError` if a run to be resumed is given data or settings: it has its own."""
         places = (self.labels, self.out, self.study.file, options.folds)
         is_set = self.study.declaration != Declaration() or options.recipe != Recipe()
         if is_set or self.study.dry_run or any(place is not None for place in places):
             raise InputError(RESUME)
 
 
-def watched(options: RunOptions) -> RunOptions:
-    """Return the options with what tells a person how far it is."""
-    return replace(options, progress=terminal_progress(), say=SaidOnce())
+def with_progress(options: RunOptions) -> RunOptions:
+    """Return the options with progress and messages printed to stderr."""
+    return replace(options, progress=terminal_progress(), say=PrintOnce())
 
 
-def understood(labels: Path, study: Study, options: RunOptions) -> "Cohort | None":
-    """Return the cohort that is to be learnt from, the study printed; None where a dry run asks for the plan only."""
+def show_study_or_plan(labels: Path, study: Study, options: RunOptions) -> "Cohort | None":
+    """Print the study and return its cohort; of a dry run, print the plan too and return None."""
     cohort = study.cohort(labels, options.recipe)
     print_study(cohort)
     print_cases(cohort, options.recipe)

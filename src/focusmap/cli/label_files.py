@@ -25,7 +25,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Which folder is indexed, and how."""
+    """Options of ``focusmap index``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -45,7 +45,7 @@ class Index:
 
 
 def print_answer(answer: "IndexAnswer") -> None:
-    """Print what was written, what was left out, and what to type next."""
+    """Print what was written, what was excluded, and the command to type next."""
     table, left_out = answer.index.table, answer.index.left_out
     print(f"label file: {answer.labels} ({len(table)} images)")
     for column in [name for name in ("label", "split") if name in table]:
@@ -62,7 +62,7 @@ def print_answer(answer: "IndexAnswer") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """What is converted, whereto, and how."""
+    """Options of ``focusmap convert``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -99,7 +99,7 @@ class Convert:
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
-    """Whose readings become one, and how."""
+    """Options of ``focusmap consensus``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -123,7 +123,7 @@ class Consensus:
         print(f"next: {shlex.join(self._next(facts))}")
 
     def _next(self, facts: "Mapping[str, Json]") -> list[str]:
-        """Return the command that looks at the labels; they are named, since other columns may hold 0 and 1 too."""
+        """Return the command to type next; it names the labels, since other columns may hold 0 and 1 too."""
         request, words = self.request, ["focusmap", "audit", str(self.out)]
         for name, label in cast("Mapping[str, Mapping[str, Json]]", facts["labels"]).items():
             kind, classes = str(label["kind"]), cast(list[str], label["classes"])
@@ -141,7 +141,7 @@ def _target(name: str, kind: str, classes: Sequence[str], *, soft: bool) -> str:
 
 
 def print_consensus(facts: Mapping[str, "Json"]) -> None:
-    """Print two lines a label: what was decided, and how far readers agree."""
+    """Print two lines per label: the decisions, and the readers' agreement."""
     print(f"{facts['n_pictures']} images, {len(cast(Mapping[str, object], facts['readers']))} readers")
     for name, values in cast(Mapping[str, Mapping[str, object]], facts["labels"]).items():
         counts = cast(Mapping[str, int], values["counts"])

@@ -10,17 +10,17 @@ import focusmap
 from focusmap import evaluation
 from focusmap.basics import InputError, Json, Language, Only, Setting
 from focusmap.cli.arguments import refuse_idle
-from focusmap.cli.groups import FORCE, LANGUAGE, RUN, Reading, watched
+from focusmap.cli.groups import FORCE, LANGUAGE, RUN, Reading, with_progress
 from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
 from focusmap.study import Declaration, RunOptions
 
-# The exit code where a second training predicts something else.
+# Exit code if the second training predicts something else.
 NOT_EQUAL = 3
-# What each way to evaluate looks at; of a label file of other images it is all but `uncertain`.
-OF_A_TABLE = frozenset({"predictions", "prevalence", "out", "options.recipe.seed", "options.force"})
-OF_CASES = frozenset({"cases", "out", "options.force"})
-OF_OWN = frozenset({"prevalence", "out", "options.force"})
-OF_OWN_ANOMALIES = (OF_OWN - {"prevalence"}) | {
+# The options that take effect in each way to evaluate; with a label file of other images, all but `uncertain`.
+TABLE_OPTIONS = frozenset({"predictions", "prevalence", "out", "options.recipe.seed", "options.force"})
+CASES_OPTIONS = frozenset({"cases", "out", "options.force"})
+TEST_OPTIONS = frozenset({"prevalence", "out", "options.force"})
+TEST_ANOMALIES_OPTIONS = (TEST_OPTIONS - {"prevalence"}) | {
     "declaration.targets",
     "declaration.images",
     "declaration.follow_links",
@@ -32,7 +32,7 @@ OF_OWN_ANOMALIES = (OF_OWN - {"prevalence"}) | {
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """What is evaluated: a run's own test split, other images, cases, or a table of predictions."""
+    """Options of ``focusmap evaluate``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -89,9 +89,9 @@ class Evaluate:
 
     def _evaluated(self) -> "tuple[Mapping[str, Json], str]":
         """Return the metrics, and what they count."""
-        options = watched(self.options)
+        options = with_progress(self.options)
         if self.predictions is not None:
-            self._refuse_all_but(OF_A_TABLE, "is not used with --predictions FILE. Leave it out.")
+            self._refuse_all_but(TABLE_OPTIONS, "is not used with --predictions FILE. Leave it out.")
             if self.run is not None:
                 raise InputError("give a RUN, or --predictions FILE; not both.")
             return focusmap.evaluate_table(self.predictions, self.out, options, self.prevalence), "images"
@@ -100,15 +100,15 @@ class Evaluate:
         if self.cases is not None:
             if self.labels is not None:
                 raise InputError("--cases is for the run's own test split.")
-            self._refuse_all_but(OF_CASES, "is not used with --cases. Leave it out.")
+            self._refuse_all_but(CASES_OPTIONS, "is not used with --cases. Leave it out.")
             return focusmap.evaluate_cases(self.run, self.cases, self.out, force=self.options.force), "cases"
         if self.declaration.targets and _learnt_without_labels(self.run):
             if self.labels is None:
-                self._refuse_all_but(OF_OWN_ANOMALIES, "says nothing of the run's own test split. Leave it out.")
+                self._refuse_all_but(TEST_ANOMALIES_OPTIONS, "says nothing of the run's own test split. Leave it out.")
             return focusmap.evaluate_anomalies(self.run, self.labels, self.declaration, self.out, options), "images"
         if self.labels is None:
             self._refuse_all_but(
-                OF_OWN, "says nothing of the run's own test split. Leave it out, or name a label file."
+                TEST_OPTIONS, "says nothing of the run's own test split. Leave it out, or name a label file."
             )
             metrics = focusmap.evaluate(self.run, self.out, prevalence=self.prevalence, force=self.options.force)
             return metrics, focusmap.open_run(self.run).unit
@@ -122,7 +122,7 @@ class Evaluate:
 
 
 def _learnt_without_labels(folder: Path) -> bool:
-    # It imports what trains, too, which an evaluation of predictions does without.
+    # Imports torch, which an evaluation of predictions does without.
     from focusmap.api import is_unlabelled
 
     return is_unlabelled(folder)
@@ -130,7 +130,7 @@ def _learnt_without_labels(folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Accept:
-    """What must be reached, by which run's model, on whose images."""
+    """Options of ``focusmap accept``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -154,13 +154,15 @@ class Accept:
         """Run the command."""
         required = [evaluation.parse_requirement(words) for words in self.at_least]
         required += [evaluation.parse_requirement(words, is_upper=True) for words in self.at_most]
-        result = focusmap.accept(self.run, self.labels, required, self.declaration, self.out, watched(self.options))
+        result = focusmap.accept(
+            self.run, self.labels, required, self.declaration, self.out, with_progress(self.options)
+        )
         print_acceptance(result)
         return evaluation.EXIT_CODES[result["decision"]]  # type: ignore[index]
 
 
 def print_acceptance(found: Mapping[str, "Json"]) -> None:
-    """Print the decision, then each requirement with what was measured, and how many patients more would tell."""
+    """Print the decision, then each requirement with its measurement and, if undecided, the patients needed."""
     print(f"{str(found['decision']).upper()}  {found['n_images']} images of {found['n_patients']} patients")
     for row in cast(Sequence[Mapping[str, "Json"]], found["requirements"]):
         print(f"  {row['decision']}: {row['requirement']}; found {interval(row)}, on {row['n_patients']} patients")
@@ -173,7 +175,7 @@ def print_acceptance(found: Mapping[str, "Json"]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Challenge:
-    """Which run is challenged."""
+    """Options of ``focusmap challenge``."""
 
     EXAMPLE: ClassVar[str] = """
     example: focusmap challenge runs/first
@@ -190,7 +192,7 @@ class Challenge:
 
     def __call__(self) -> None:
         """Run the command."""
-        result = focusmap.challenge(self.run, watched(self.options))
+        result = focusmap.challenge(self.run, with_progress(self.options))
         for row in cast(Sequence[Mapping[str, "Json"]], result["curve"]):
             print(f"learnt from about {row['n_patients']} patients: {interval(row)}")
         for name, row in cast(Mapping[str, Mapping[str, "Json"]], result["columns"]).items():
@@ -209,7 +211,7 @@ class Challenge:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Which run is trained again."""
+    """Options of ``focusmap reproduce``."""
 
     EXAMPLE: ClassVar[str] = """
     example: focusmap reproduce runs/first
@@ -224,7 +226,7 @@ class Reproduce:
 
     def __call__(self) -> int:
         """Run the command."""
-        result = focusmap.reproduce(self.run, self.out, watched(self.options))
+        result = focusmap.reproduce(self.run, self.out, with_progress(self.options))
         print(f"predictions are {'equal' if result['equal'] else 'NOT equal'}")
         for part, entry in cast(Mapping[str, Mapping[str, "Json"]], result["parts"]).items():
             print(f"  {part}: {entry['n']} rows, largest difference {entry['largest_difference']:.2g}")
@@ -236,7 +238,7 @@ class Reproduce:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
-    """Which runs are compared, and what is written."""
+    """Options of ``focusmap compare``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap compare runs/first runs/second --out comparison"
 
@@ -253,7 +255,7 @@ class Compare:
 
 
 def answer_in_words(answer: Mapping[str, "Json"]) -> str:
-    """Return in one line which of two runs is the better, if that may be said."""
+    """Return in one line which of two runs is better, if the difference is significant."""
     better, p = answer["better"], cast(float | None, answer["p_false"])
     difference = f"{answer['metric']} {interval(answer['difference'])} on {answer['n_patients']} patients"
     chance = "" if p is None else f"; such a difference by chance alone: p = {p:.2g}"
@@ -264,7 +266,7 @@ def answer_in_words(answer: Mapping[str, "Json"]) -> str:
 
 
 def print_comparison(comparison: Mapping[str, "Json"]) -> None:
-    """Print which run is the better one of each pair, then the paired differences and on how much they rest."""
+    """Print the better run of each pair, then the paired differences with the numbers of images and patients."""
     for answer in cast(Sequence[Mapping[str, "Json"]], comparison["answers"]):
         print(answer_in_words(answer))
     printed: set[tuple[object, object]] = set()
@@ -277,7 +279,7 @@ def print_comparison(comparison: Mapping[str, "Json"]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Of which run a report is made, and how."""
+    """Options of ``focusmap report``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap report runs/first --language zh --pdf"
 

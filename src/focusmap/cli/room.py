@@ -16,7 +16,7 @@ from focusmap.verbs.requests import ServeRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Whose model answers, and where."""
+    """Options of ``focusmap serve``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -41,7 +41,7 @@ class Serve:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
-    """Which run's corrections are written, and whereto."""
+    """Options of ``focusmap corrections``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap corrections runs/first --out corrected.csv"
 
@@ -74,7 +74,7 @@ EXTRAS_OF: Mapping[DicomAction, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Dicom:
-    """What is done, and with what."""
+    """Options of ``focusmap dicom``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:

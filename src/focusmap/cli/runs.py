@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import focusmap
 from focusmap.basics import InputError, Only, Setting, is_table, table_name
-from focusmap.cli.groups import FORCE, LABELS, RUN_FOLDER, Learning, Reading, RecipeFile, Study, understood, watched
+from focusmap.cli.groups import (
+    FORCE,
+    LABELS,
+    RUN_FOLDER,
+    Learning,
+    Reading,
+    RecipeFile,
+    Study,
+    show_study_or_plan,
+    with_progress,
+)
 from focusmap.cli.show_results import print_notes, print_run
 from focusmap.cli.show_study import print_study, terminal_progress
 from focusmap.study import RunOptions
@@ -17,8 +27,8 @@ if TYPE_CHECKING:
     from focusmap.audit import Audit as Findings
     from focusmap.study import Cohort, Roster
 
-# What `train` and `run` are both told.
-OF_TRAINING = (
+# Options that `train` and `run` share.
+TRAINING_OPTIONS = (
     "recipe", "budget", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "engine",
     "address", "devices", "force",
 )  # fmt: skip
@@ -26,7 +36,7 @@ OF_TRAINING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Which label file is audited, against which other, and how."""
+    """Options of ``focusmap audit``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap audit labels.csv --patient patient_id --group site --out audit"
 
@@ -50,13 +60,13 @@ class Audit:
             return
         out = self.out or self.labels.with_name(f"{table_name(self.labels)}_audit")
         against = None if self.against is None else self._roster(cohort, self.against)
-        result = focusmap.audit(cohort, out, watched(self.options), against=against)
+        result = focusmap.audit(cohort, out, with_progress(self.options), against=against)
         print_findings(result)
         print(f"audit: {out / 'audit.html'}")
         refuse_blocking(result, self.options, out)
 
     def _roster(self, cohort: "Cohort", file: Path) -> "Roster":
-        """Return who stands in the other table, and say by what the two are compared."""
+        """Return the patients and images of the other table, and print what the two tables are compared by."""
         from focusmap.audit import compared_by
         from focusmap.study import read_roster, roster_of
 
@@ -77,7 +87,7 @@ def print_findings(audit: "Findings") -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Which label file is prepared, whereto, and how."""
+    """Options of ``focusmap prepare``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap prepare labels.csv --out runs/first --store prepared"
 
@@ -105,8 +115,8 @@ class Prepare:
 
     def __call__(self) -> None:
         """Run the command."""
-        options = self.source.under(watched(self.options), self.typed)
-        cohort = understood(self.labels, self.study, options)
+        options = self.source.merged(with_progress(self.options), self.typed)
+        cohort = show_study_or_plan(self.labels, self.study, options)
         if cohort is None:
             return
         prepared = focusmap.prepare(cohort, self.out, options)
@@ -118,7 +128,7 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """What is trained on, whereto, and how."""
+    """Options of ``focusmap train``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -128,22 +138,22 @@ class Train:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only(*OF_TRAINING, "n_nodes"),
+        Only(*TRAINING_OPTIONS, "n_nodes"),
     ]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
     def __call__(self) -> None:
         """Run the command."""
-        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        learning, options = self.learning, self.learning.source.merged(with_progress(self.options), self.typed)
         if learning.resume is not None:
-            learning.check_resumes(options)
+            learning.refuse_changes(options)
             run = focusmap.resume(learning.resume, options)
             print(f"model: {run.model}")
             print(f"next, the remaining steps of focusmap run: focusmap run --resume {learning.resume}")
             return
-        labels, folder = learning.given()
-        cohort = understood(labels, learning.study, options)
+        labels, folder = learning.labels_and_folder()
+        cohort = show_study_or_plan(labels, learning.study, options)
         if cohort is not None:
             run = focusmap.train(cohort, folder, options)
             print_notes(run)
@@ -152,7 +162,7 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Which label file recipes are tried on, how many, and where they are noted."""
+    """Options of ``focusmap tune``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -183,8 +193,8 @@ class Tune:
 
     def __call__(self) -> None:
         """Run the command."""
-        options = self.source.under(watched(self.options), self.typed)
-        cohort = understood(self.labels, self.study, options)
+        options = self.source.merged(with_progress(self.options), self.typed)
+        cohort = show_study_or_plan(self.labels, self.study, options)
         if cohort is None:
             return
         tuned = focusmap.tune(cohort, self.out, self.trials, options)
@@ -196,7 +206,7 @@ class Tune:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What everything is done with, whereto, and how."""
+    """Options of ``focusmap run``."""
 
     EXAMPLE: ClassVar[str] = """
     examples:
@@ -208,7 +218,7 @@ class Run:
     learning: Learning = Learning()
     options: Annotated[
         RunOptions,
-        Only(*OF_TRAINING, "language", "track"),
+        Only(*TRAINING_OPTIONS, "language", "track"),
     ]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
@@ -220,14 +230,14 @@ class Run:
         if not self.segment and self.masks != SegmentRequest():
             raise InputError("--negative and --tune-on-masks set how masks are drawn: add --segment.")
         masks = self.masks if self.segment else None
-        learning, options = self.learning, self.learning.source.under(watched(self.options), self.typed)
+        learning, options = self.learning, self.learning.source.merged(with_progress(self.options), self.typed)
         if learning.resume is not None:
-            learning.check_resumes(options)
+            learning.refuse_changes(options)
             print_run(focusmap.resume_run(learning.resume, options, masks))
             return
-        labels, folder = learning.given()
+        labels, folder = learning.labels_and_folder()
         labels, study = _indexed(labels, folder, learning.study) if labels.is_dir() else (labels, learning.study)
-        cohort = understood(labels, study, options)
+        cohort = show_study_or_plan(labels, study, options)
         if cohort is not None:
             print_run(focusmap.run(cohort, folder, options, masks))
 
@@ -248,7 +258,7 @@ def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The options of the demonstration."""
+    """Options of ``focusmap demo``."""
 
     EXAMPLE: ClassVar[str] = "example: focusmap demo --out runs/demo"
 

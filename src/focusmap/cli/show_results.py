@@ -1,4 +1,4 @@
-"""What commands print of what they have done: results to stdout, in words and small tables."""
+"""How commands print their results: to stdout, in words and small tables."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,16 @@ from focusmap import evaluation, models, study
 from focusmap.basics import Json, Reason, read_json, read_notes, read_reason
 
 SHOWN_FAILURES = 10
-# More than so many have their metrics in the report alone.
+# With more targets, the metrics of each are in the report only.
 FEW_TARGETS = 3
-# Why training started from random weights although pretrained ones were wanted.
-UNASKED = "start-none-found"
+# The reason why training started from random weights although pretrained ones were wanted.
+NO_WEIGHTS_FOUND = "start-none-found"
 SCORES = {"pointing_hit": "pointing game", "auprc": "pixel AUPRC"}
 HEADLINE = ("auroc", "average_precision", "balanced_accuracy", "accuracy", "mae", "r2")
 
 
 def print_run(run: "study.Run") -> None:
-    """Print a run's verdict, what it rests on in at most five lines, and last where its report is."""
+    """Print a run's verdict, its evidence in a few lines, and last the path of its report."""
     print_notes(run)
     metrics = run.evaluation / "metrics.json"
     if metrics.is_file():
@@ -56,7 +56,7 @@ def _print_gaps_of_groups(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def print_verdict(metrics: Mapping[str, "Json"]) -> None:
-    """Print the verdict in words, and under it why; nothing of metrics without one."""
+    """Print the verdict with its reason; nothing if the metrics have none."""
     from focusmap.report import verdict_title, words_in
 
     title = verdict_title(metrics, words_in("en"))
@@ -65,13 +65,13 @@ def print_verdict(metrics: Mapping[str, "Json"]) -> None:
 
 
 def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
-    """Print verdict and metrics; of many labels their mean, and which of them have which verdict."""
+    """Print verdict and metrics; for many targets only their mean and the verdict of each."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
     if len(targets) <= FEW_TARGETS:
         print_metrics(metrics, unit)
         return
     print_verdict(metrics)
-    print(_tested(metrics, unit))
+    print(_test_summary(metrics, unit))
     mean = cast(Mapping[str, object], metrics.get("mean") or {})
     if "auroc" in mean:
         print(f"  mean auroc {interval(mean['auroc'])}; of each label: focusmap evaluate RUN")
@@ -83,11 +83,13 @@ def print_in_short(metrics: Mapping[str, "Json"], unit: str) -> None:
 
 
 def print_notes(run: "study.Run") -> None:
-    """Say, on stderr, what a training met: no weights to start from, covariates that are constant on train."""
+    """Print notes on a training to stderr: no weights to start from, covariates that are constant on train."""
     cards = [models.read_card(part.model / "model.json") for part in run.parts()]
     starts = dict.fromkeys(read_reason(card.training, "start_reason") for card in cards)
     notes = [
-        f"training started from {start}" for start in starts if isinstance(start, Reason) and start.code == UNASKED
+        f"training started from {start}"
+        for start in starts
+        if isinstance(start, Reason) and start.code == NO_WEIGHTS_FOUND
     ]
     names = dict.fromkeys(name for card in cards for name in study.Covariates.from_list(card.covariates).left_out)
     if names:
@@ -99,10 +101,10 @@ def print_notes(run: "study.Run") -> None:
 
 
 def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
-    """Print the verdict and one line per target; `unit` is what was judged, with patients where they are known."""
+    """Print the verdict and one line per target; `unit` names what was predicted, such as images or cases."""
     targets = cast(Mapping[str, Mapping[str, object]], metrics["targets"])
     print_verdict(metrics)
-    print(_tested(metrics, unit))
+    print(_test_summary(metrics, unit))
     width = max([len(name) for name in targets] + [4])
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
@@ -112,7 +114,7 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
         print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
 
 
-def _tested(metrics: Mapping[str, "Json"], unit: str) -> str:
+def _test_summary(metrics: Mapping[str, "Json"], unit: str) -> str:
     whose = f" of {metrics['n_patients']} patients" if metrics.get("clustered_by") == "patient" else ""
     return f"{metrics['split']}: {metrics['n_images']} {unit}{whose}"
 
@@ -130,7 +132,7 @@ def unlike_in_words(n: int, n_images: int) -> str:
 
 
 def interval(value: object) -> str:
-    """Return a metric with its interval; the reason where one of them is missing.
+    """Return a metric with its interval; in place of a missing one, the reason.
 
     >>> interval({"value": 0.91, "low": 0.85, "high": 0.96})
     '0.9100 (0.850 to 0.960)'
@@ -146,7 +148,7 @@ def interval(value: object) -> str:
 
 
 def print_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print how well the maps find the marked lesions, beside the baselines, and whether they beat the mean mask."""
+    """Print the scores of the maps and of the baselines, and whether the maps beat the mean mask."""
     if not scores:
         return
     methods = cast(Mapping[str, Mapping[str, object]], scores["methods"])
@@ -169,7 +171,7 @@ def print_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 
 def _print_gains(scores: Mapping[str, "Json"]) -> None:
-    """Print of each method whether its maps find the marked lesions better than the mean mask."""
+    """Print for each method whether its maps beat the mean mask."""
     for name, values in cast(Mapping[str, Mapping[str, object]], scores["methods"]).items():
         gain = cast(Mapping[str, Mapping[str, float | None]], values.get("minus_mean_mask") or {}).get("auprc")
         if gain:
@@ -186,7 +188,7 @@ def _print_masks_in_short(scores: Mapping[str, "Json"]) -> None:
 
 
 def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
-    """Print the Dice of every method, the test of the paired differences, and how many masks chose how to draw."""
+    """Print the Dice of every method, the paired differences with their test, and how many masks served for tuning."""
     if not scores:
         return
 
@@ -207,7 +209,7 @@ def print_mask_scores(scores: Mapping[str, "Json"] | None) -> None:
 
 
 def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
-    """Print which criteria each method passes, and where the page is."""
+    """Print the criteria that each method passes, and the path of the page."""
     from focusmap.report import trust_verdicts, words_in
 
     print("do the maps show where the net looks?")
@@ -219,7 +221,7 @@ def print_trust(trust: Mapping[str, "Json"], page: Path) -> None:
 
 
 def print_failures(failures: Sequence[tuple[Path, str]], *, skip: bool) -> int:
-    """Print what could not be done on stderr; return the exit code."""
+    """Print failures to stderr; return the exit code."""
     for file, reason in failures[:SHOWN_FAILURES]:
         print(f"failed: {reason if str(file) in reason else f'{file}: {reason}'}", file=sys.stderr)
     if len(failures) > SHOWN_FAILURES:

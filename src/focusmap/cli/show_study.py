@@ -1,4 +1,4 @@
-"""What commands print before and while anything is done: the study as understood, what a run would cost, progress.
+"""What commands print before and during their work: the study as understood, the cost of a run, progress.
 
 The progress line goes to stderr with an estimate of the time left; where stderr is no terminal, a line per epoch.
 """
@@ -19,7 +19,7 @@ QUIET_SECONDS = 2.0
 
 
 class ProgressLine:
-    """Writes one line a step and keeps it up to date; nothing for what ends within two seconds."""
+    """Writes one line per step and updates it; nothing for a step of less than two seconds."""
 
     def __init__(self) -> None:
         self._doing = ""
@@ -27,7 +27,7 @@ class ProgressLine:
         self._written = 0.0
 
     def __call__(self, doing: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` are done; 0 where the total is not known."""
+        """Show that `done` of `total` are done; a total of 0 is unknown."""
         now = time.monotonic()
         if doing != self._doing:
             self._doing, self._started, self._written = doing, now, 0.0
@@ -46,29 +46,29 @@ class ProgressLine:
 
 # A float map in its image's own grid of about 400 x 400 pixels, compressed, and the overlay beside it.
 MB_OF_A_MAP = 0.5
-# What takes longer is told with a cheaper way.
+# For longer runs a cheaper alternative is printed.
 LONG_SECONDS = 600.0
 
 
 def epoch_lines(doing: str, done: int, total: int) -> None:
-    """Write a line per epoch, for whoever reads a file of them later; all else goes untold."""
+    """Write a line per epoch, as suits a log file; other steps are not reported."""
     if doing.startswith("training "):
         print(f"{doing}: epoch {done} of {total}", file=sys.stderr, flush=True)
 
 
 def terminal_progress() -> Progress:
-    """Return a progress line where a person is watching, and a line per epoch where not."""
+    """Return a progress line if stderr is a terminal, else a line per epoch."""
     return ProgressLine() if sys.stderr.isatty() else epoch_lines
 
 
-class SaidOnce:
-    """Writes lines to stderr, each once: folds begin with the same weights."""
+class PrintOnce:
+    """Writes each line to stderr once only: folds repeat some."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def __call__(self, line: str) -> None:
-        """Write a line that was not written yet."""
+        """Write a line unless it was written before."""
         if line not in self._said:
             self._said.add(line)
             print(f"\r{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
@@ -87,7 +87,7 @@ def clock(seconds: float) -> str:
 
 
 def changed_settings(recipe: "study.Recipe") -> str:
-    """Return the settings that are not the default ones, of a preset, a file or options alike.
+    """Return the settings that differ from the default, whether a preset, a file or an option changed them.
 
     >>> from focusmap.study import Augmentation, Recipe
     >>> changed_settings(Recipe(size=320, augmentation=Augmentation(shift=0.05)))
@@ -108,7 +108,7 @@ def print_study(cohort: "study.Cohort") -> None:
     Raises
     ------
     InputError
-        If there is a file of boxes that cannot be read: now, and not when the model has been trained.
+        If there is a file of boxes that cannot be read: better now than after the training.
     """
     print(cohort.study.describe())
     what = "images" if cohort.has_images else "cases"
@@ -120,7 +120,7 @@ def print_study(cohort: "study.Cohort") -> None:
 
 
 def masks_in_words(cohort: "study.Cohort") -> str:
-    """Return how many masks each column names, to score maps by; empty where there are none."""
+    """Return the number of masks per column; empty if there are none."""
     if not cohort.has_images or not cohort.has_masks:
         return ""
     counts = {name: (cohort.table[name] != "").sum() for name in cohort.mask_columns}
@@ -128,25 +128,25 @@ def masks_in_words(cohort: "study.Cohort") -> str:
 
 
 def boxes_in_words(cohort: "study.Cohort") -> str:
-    """Return how many boxes there are to score maps by, and which find no image or no label; empty without a file."""
+    """Return the number of boxes, and which match no image or label; empty without a file."""
     if cohort.study.boxes_file is None or not cohort.has_images:
         return ""
     return evaluation.read_boxes(cohort.study.boxes_file, cohort).in_words()
 
 
 def print_cases(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
-    """Print how many cases the images make, and which views they have, where a model is to learn from cases."""
+    """Print the number of cases and their views, if a model is to learn from cases."""
     how = models.cases_of(cohort, recipe)
     if how == "pictures":
-        print_single(cohort, recipe)
+        print_single_images_note(cohort, recipe)
         return
     rows = models.rows_for(cohort, recipe)
     views = ", ".join(filter(None, study.views_of(rows)))
     print(f"cases       {len(rows)}, images pooled by {how}{views and ' per view: '}{views}")
 
 
-def print_single(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
-    """Say on stderr that a case is named and yet each image is judged alone, where the recipe did not ask for it."""
+def print_single_images_note(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
+    """Note on stderr that images are predicted singly although the study names cases, unless the recipe wants that."""
     case, name = cohort.study.case_column, models.model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
         return
@@ -159,7 +159,7 @@ def print_single(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
 
 
 def print_plan(cohort: "study.Cohort", options: "study.RunOptions") -> None:
-    """Print what a run would cost: sizes, time, memory and disk."""
+    """Print the cost of a run: sizes, time, memory and disk."""
     from focusmap.audit import accepting
 
     plan = models.estimate(cohort, options)

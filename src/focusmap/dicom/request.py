@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.basics import InputError, Setting, described, settle
+from focusmap.basics import InputError, Setting, normalise, with_parameters
 
 DicomAction = Literal["write", "deidentify", "query", "fetch", "send", "watch"]
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class DicomRequest:
     """What is done with DICOM files, and with which model."""
@@ -59,7 +59,7 @@ class DicomRequest:
     queue: Annotated[Path | None, Setting("watch: folder of what is not done yet (default: RUN/queue)", "DIR")] = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
         for kind in self.kinds:
             if kind not in ("sr", "seg", "map", "sc"):
                 raise InputError(f"--kind {kind!r} is not one of sr, seg, map, sc.")

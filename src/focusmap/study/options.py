@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from focusmap import scale
-from focusmap.basics import InputError, Language, Progress, Say, Setting, described, settle, silent, unheard
+from focusmap.basics import InputError, Language, Progress, Say, Setting, normalise, silent, unheard, with_parameters
 from focusmap.study.recipe import Recipe, numbers
 
 ESCAPE = Setting(
@@ -23,7 +23,7 @@ FOLLOW_LINKS = Setting("read what symbolic links out of the folder of the images
 Uncertain = Literal["unknown", "positive", "negative"]
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class Declaration:
     """What the user declared about a label file; None and empty mean: infer, or there is none."""
@@ -71,10 +71,10 @@ class Declaration:
     unlabelled: Annotated[bool, "Labels are not used: for a model that learns from images alone."] = False
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ReadingsDeclaration:
     """What the user declared about a table of readings; None and empty mean: infer, or there is none."""
@@ -105,7 +105,7 @@ class ReadingsDeclaration:
 DEFAULT_MINUTES = 10.0
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class RunOptions:
     """How a run is made."""
@@ -160,7 +160,7 @@ class RunOptions:
     begun: Annotated[float | None, "Value of time.monotonic() from which the budget counts; None: the training."] = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
         if self.budget is not None and not self.budget > 0:
             raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
         if self.cluster is not None and self.n_nodes > 1:
@@ -188,7 +188,7 @@ class RunOptions:
         return DEFAULT_MINUTES if self.budget is None else self.budget
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class TrustRequest:
     """How trust is measured, and compared with which other runs."""
@@ -215,7 +215,7 @@ class TrustRequest:
     shuffled: Annotated[Path | None, Setting("run trained on shuffled labels", "RUN")] = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
         for name, n in (("n_images", self.n_images), ("n_draws", self.n_draws)):
             if n < 2:
                 raise InputError(f"trust: {name} is {n}; at least 2 was expected.")
@@ -224,7 +224,7 @@ class TrustRequest:
 Method = Literal["majority", "dawid-skene"]
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ConsensusOptions:
     """How readings become labels."""
@@ -248,7 +248,7 @@ class ConsensusOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -269,7 +269,7 @@ def parts_or_boxes(text: str) -> tuple[str, ...]:
     return names(text) if "=" not in text else tuple(part.strip() for part in text.split(";") if part.strip())
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class IndexRequest:
     """How a folder of images becomes a label file."""
@@ -290,10 +290,10 @@ class IndexRequest:
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ConvertRequest:
     """What to make of the source, besides unpacking it; at most one of these."""
@@ -335,7 +335,7 @@ class ConvertRequest:
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
         if sum(map(bool, (self.parts, self.volumes, self.slices, self.stack))) > 1:
             raise InputError("choose one of --parts, --volumes, --slices and --stack.")
         if (self.slice_labels or self.neighbours) and not self.slices:

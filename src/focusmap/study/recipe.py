@@ -6,7 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
-from focusmap.basics import InputError, Json, Setting, described, read_yaml, suggest, write_text
+from focusmap.basics import InputError, Json, Setting, read_yaml, suggest, with_parameters, write_text
 from focusmap.study.recipe_parts import SegmentationRecipe, check_threshold_rule, over_preset
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -31,7 +31,7 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class Augmentation:
     """How far a training image may be changed; each number is the largest change, 0 turns it off."""
@@ -68,7 +68,7 @@ class Augmentation:
         _check(self.shear_degrees < 90, "augmentation.shear_degrees must be below 90")
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class Recipe:
     """Settings of one training."""

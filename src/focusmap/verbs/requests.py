@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.basics import InputError, Language, Only, Setting, described, settle
+from focusmap.basics import InputError, Language, Only, Setting, normalise, with_parameters
 from focusmap.study import ESCAPE, ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 
 DrawnBy = Literal["auto", "vote", "distilled", "refined"]
@@ -22,7 +22,7 @@ Inputs = Annotated[
 ]
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class PredictRequest:
     """What to predict, and what to write."""
@@ -63,10 +63,10 @@ class PredictRequest:
     escape: Annotated[bool, ESCAPE] = True
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ExplainRequest:
     """What to explain, and how."""
@@ -99,10 +99,10 @@ class ExplainRequest:
     ] = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class SegmentRequest:
     """What to draw masks of, and how."""
@@ -137,10 +137,10 @@ class SegmentRequest:
     resume: Annotated[bool, RESUME] = False
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ConsensusRequest:
     """What a consensus is made from."""
@@ -156,10 +156,10 @@ class ConsensusRequest:
     language: Annotated[Language, Setting("language of the pages: English or Chinese")] = "en"
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
 
 
-@described
+@with_parameters
 @dataclass(frozen=True)
 class ServeRequest:
     """Where the reading room is served, and what a visitor may ask of it."""
@@ -186,7 +186,7 @@ class ServeRequest:
     engine: Annotated[Engine, ENGINE] = "auto"
 
     def __post_init__(self) -> None:
-        settle(self)
+        normalise(self)
         for name in ("keep", "largest", "seconds", "memory"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name} is {getattr(self, name):g}; more than 0 was expected.")
