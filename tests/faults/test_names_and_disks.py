@@ -159,6 +159,26 @@ def test_a_full_disk_leaves_no_metrics_without_their_curves(
     assert not (tmp_path / "new/metrics.json").exists()
 
 
+def test_a_full_disk_leaves_no_comparison_without_its_page(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from focusmap.basics import disk_errors
+    from focusmap.report import page
+
+    def full(template: str, context: object, path: Path, words: object) -> None:
+        with disk_errors(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    done("evaluate", run)
+    monkeypatch.setattr(page, "write_page", full)
+    done("compare", run, run, "--out", tmp_path / "compared", code=2)
+    assert "Free some space" in capsys.readouterr().err
+    assert not any((tmp_path / "compared").iterdir())
+    monkeypatch.undo()
+    done("compare", run, run, "--out", tmp_path / "compared")
+    assert {file.name for file in (tmp_path / "compared").iterdir()} == {"compare.json", "compare.html"}
+
+
 def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,19 +100,19 @@ def write_evaluation(
     out: Path | None,
     facts: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
-    """Return the metrics with further facts and a verdict, and write them with the curves to a given folder.
+    """Return the metrics with further facts and a verdict, and write the curves to a given folder.
 
-    The verdict is that of a model beside which no simpler one stands.
+    The verdict is that of a model beside which no simpler one stands. ``metrics.json`` is the caller's to write, last:
+    an earlier one is removed, so that an evaluation that was ended midway is not taken for one.
     """
     metrics = with_verdict(Evidence({**evaluate_predictions(predictions, truth, settings), **(facts or {})}))
     if out is not None:
         from focusmap.figures import write_curves
 
+        (out / METRICS).unlink(missing_ok=True)
         drawn = curves(predictions, truth)
         write_json(out / "curves.json", drawn, sealed=True)
         write_curves(metrics, drawn, out)
-        # Last, so that an evaluation that a full disk ended is not taken for one.
-        write_json(out / METRICS, metrics, sealed=True)
     return metrics
 
 

@@ -27,7 +27,8 @@ from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nift
 from focusmap.study import EMPTY_CASE, Failure, Samples, Task, at_once
 
 FOLDERS, FILES = ("maps", "overlays", "binaries"), ("map", "overlay", "binary", "slices")
-ABOUT_MAPS = ("index.csv", "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html")
+INDEX, UNFINISHED = "index.csv", ".partial"
+ABOUT_MAPS = (INDEX, "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html")
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _write_index(rows: Sequence[map_files.MapRow], failures: tuple[Failure, ...]
         rows, overlays.Drawing(job.out, options.method, scale, options.reference, options.progress)
     )
     index = map_files.tabulate(rows, steps, options.method)
-    write_table(job.out / "index.csv", index)
+    write_table(job.out / INDEX, index)
     overlays.write_scale(job.out, options.method, scale)
     return Explanation(index, scale, failures)
 
@@ -176,11 +177,11 @@ def pool_indexes(folders: Sequence[Path], out: Path) -> None:
     """Write one index over the folders of maps that `out` holds."""
     tables = []
     for folder in folders:
-        table = read_table(folder / "index.csv")
+        table = read_table(folder / INDEX)
         for column in FILES:
             table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
-    write_table(out / "index.csv", pd.concat(tables, ignore_index=True))
+    write_table(out / INDEX, pd.concat(tables, ignore_index=True))
 
 
 def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
@@ -200,25 +201,30 @@ def clear_maps(out: Path) -> None:
 
 @contextmanager
 def all_or_nothing(out: Path) -> Iterator[None]:
-    """Remove what an earlier call left in a folder, and what this block leaves there if it does not succeed."""
+    """Put what the block writes to the folder `UNFINISHED` of `out` in the place of earlier maps, if it succeeds.
+
+    The index comes last: without it there are no maps. What a killed program left is removed by the next one.
+    """
     refuse_unwritable(out)
-    is_new = not out.exists()
-    clear_maps(out)
+    is_new, place = not out.exists(), out / UNFINISHED
+    shutil.rmtree(place, ignore_errors=True)
     try:
         yield
-    except BaseException:
         clear_maps(out)
+        for made in sorted(place.iterdir(), key=lambda path: path.name == INDEX):
+            made.replace(out / made.name)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
         if is_new and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
-        raise
 
 
 def overlay_answers(view: NetView, samples: Samples, out: Path, how: ExplainOptions) -> None:
     """Write the maps of samples that were predicted, by the usual method."""
     with all_or_nothing(out):
-        found = write_methods(view, samples, out, [view.check(None)], how)
+        found = write_methods(view, samples, out / UNFINISHED, [view.check(None)], how)
         if found.failures:
-            write_failures([one.row for one in found.failures], out / "failures.csv")
+            write_failures([one.row for one in found.failures], out / UNFINISHED / "failures.csv")
 
 
 def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:

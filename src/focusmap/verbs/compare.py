@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import cast
 
-from focusmap.basics import InputError, Json, Language, read_json, read_table, refuse_existing, write_json
+from focusmap.basics import InputError, Json, Language, atomic, read_json, read_table, refuse_existing, write_json
 from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, frozen_thresholds
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe, short_names
@@ -53,11 +53,13 @@ def compare(
     if out is not None:
         from focusmap.report import render_comparison
 
-        write_json(out / "compare.json", comparison)
         # A model that is fitted in one step has none.
         written = {c.name: c.run.parts()[0].history for c in contenders}
         histories = {name: read_table(path) for name, path in written.items() if path.is_file()}
-        render_comparison(comparison, histories, out, language)
+        # Neither stands there without the other.
+        with atomic(out / "compare.json") as temporary:
+            write_json(temporary, comparison)
+            render_comparison(comparison, histories, out, language)
     return comparison
 
 

@@ -60,13 +60,13 @@ def evaluate(
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
         accepted = cast(list[str], read_json(audit, checked=False)["accepted"]) if audit.is_file() else []
         metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
-        write_json(out / METRICS, metrics)
         write_answering(run, cohort, predictions, metrics, out)
     if cohort.study.groups:
         groups = {name: rows.table[name].astype(str).tolist() for name in cohort.study.groups}
         by_group = {"rows": [*subgroups(predictions, rows.truth, groups, settings)]}
         write_json(out / SUBGROUPS, cast(Json, by_group), sealed=True)
     write_importance(run, cohort, predictions, settings, out)
+    write_json(out / METRICS, metrics, sealed=True)
     return metrics
 
 
@@ -100,6 +100,7 @@ def evaluate_other(
     samples = Samples.from_files(cohort) if model.preparations else Samples.from_table(cohort)
     predicted = predict(model, samples, ood, options.progress)
     _refuse_failures(samples, predicted, options)
+    (out / METRICS).unlink(missing_ok=True)
     write_predictions(
         answered(predicted.predictions, read_standings(run.model), model.card.thresholds), out / PREDICTIONS
     )
@@ -116,7 +117,7 @@ def evaluate_other(
         compared = set_beside(simpler, predicted.predictions, predicted.rows.truth, settings, out)
         baselines, recipe = cast(list[dict[str, Json]], compared["baselines"]), read_recipe(run.recipe)
         metrics = with_verdict(Evidence(metrics, baselines, (), baseline_of(recipe) == recipe.model))
-        write_json(out / METRICS, metrics)
+    write_json(out / METRICS, metrics, sealed=True)
     return metrics
 
 
@@ -138,7 +139,10 @@ def evaluate_table(
     predictions, truth = read_prediction_table(table)
     stated, name = prevalences(predictions.task, prevalence), table.name.split(".")[0]
     settings = EvaluationOptions(split=name, seed=options.recipe.seed, prevalence=stated)
-    return write_evaluation(predictions, truth, settings, out)
+    metrics = write_evaluation(predictions, truth, settings, out)
+    if out is not None:
+        write_json(out / METRICS, metrics, sealed=True)
+    return metrics
 
 
 def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
@@ -161,6 +165,7 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
     cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
     parts = [_cases_of(part, cohort, how, recipe.threshold_for) for part in run.parts()]
     predictions = joined([of_part for of_part, _, _ in parts])
+    (out / METRICS).unlink(missing_ok=True)
     write_predictions(predictions, out / PREDICTIONS)
     thresholds: dict[str, float | np.ndarray] = {
         name: np.concatenate([np.full(len(of_part), thresholds_of[name]) for of_part, _, thresholds_of in parts])
@@ -168,7 +173,9 @@ def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bo
     }
     settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
     truth = np.concatenate([of_part for _, of_part, _ in parts])
-    return write_evaluation(predictions, truth, settings, out, clustering(cohort))
+    metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
+    write_json(out / METRICS, metrics, sealed=True)
+    return metrics
 
 
 def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:

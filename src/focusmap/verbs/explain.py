@@ -69,7 +69,9 @@ def explain(
     out = _checked_folder(run, request, options)
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)
-    members = [_of_table(run, request, out, options)] if request.inputs else _of_test_parts(run, request, out, options)
+    place = out / write.UNFINISHED
+    of_inputs = _of_test_parts if not request.inputs else _of_table
+    members = of_inputs(run, request, place, options)
     for name in request.targets:
         members[0].model.task.index(name)
     methods = _methods(members[0].model, request)
@@ -81,12 +83,13 @@ def explain(
             _write(member, rows, methods, of_each, options) for member, rows in zip(members, explained, strict=True)
         ]
         if len(members) > 1:
-            write.pool_indexes([member.folder for member in members], out)
-            write.pool_scales([member.folder for member in members], methods[0], out)
-        failures = _write_failures([failure for explanation in explanations for failure in explanation.failures], out)
-    trust = None if plan is None else _measure_trust(plan, members[0], explanations[0], out, options)
+            write.pool_indexes([member.folder for member in members], place)
+            write.pool_scales([member.folder for member in members], methods[0], place)
+        failures = _write_failures([failure for explanation in explanations for failure in explanation.failures], place)
+        trust = None if plan is None else _measure_trust(plan, members[0], explanations[0], place, options)
+        scores = _score(explained, place)
     boxes = explained[0].reference.boxes if request.declaration.boxes else None
-    return ExplainResult(out, _score(explained, out), failures, trust, boxes.in_words() if boxes else "")
+    return ExplainResult(out, scores, failures, trust, boxes.in_words() if boxes else "")
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
@@ -115,8 +118,9 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         targets=request.targets, like=run.focus, showing=showing_of(run.folder), progress=options.progress
     )
     with write.all_or_nothing(out):
-        explanation = write.write_methods(model.explainable(), samples, out, methods, how)
-        return ExplainResult(out, None, _write_failures(explanation.failures, out))
+        explanation = write.write_methods(model.explainable(), samples, out / write.UNFINISHED, methods, how)
+        failures = _write_failures(explanation.failures, out / write.UNFINISHED)
+    return ExplainResult(out, None, failures)
 
 
 def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
@@ -130,7 +134,7 @@ def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOpt
     ]
 
 
-def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> _Member:
+def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
     """Return a run's model with the rows of a label file of other images."""
     rows = read_other(run, request.inputs[0], request.declaration)
     if reference_of(rows, request.declaration.boxes).exists:
@@ -140,7 +144,7 @@ def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions)
     if model.views:
         rows = rows_like(run, rows)
         model.check(rows)
-    return _Member(model, rows, learnt_by_any(run), out, showing_of(run.folder))
+    return [_Member(model, rows, learnt_by_any(run), out, showing_of(run.folder))]
 
 
 def _methods(model: Explainable, request: ExplainRequest) -> tuple[str, ...]:
