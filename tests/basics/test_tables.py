@@ -61,6 +61,7 @@ def test_gbk_is_read_and_said(tmp_path):
         ("path,Диагноз\nа.png,опухоль\n", "cp1251"),
         ("path,患者\nあ.png,びょうき\n", "shift_jis"),
         ("path,label\na.png,ÿþ\n", "cp1252"),
+        ("path,label\na.png,患者1\n", "big5"),
         ("path,label\na.png,ąężśŁ\n", "cp1250"),
     ],
 )

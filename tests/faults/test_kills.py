@@ -43,7 +43,7 @@ def killed(n: int, *words: object) -> tuple[int, int]:
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Return what a folder holds, without hidden files and hashes; of archives of maps, which keep the hour, the names."""
+    """Return what a folder holds, without hidden files and hashes; of maps, whose files keep the hour, the names."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "hashes.json"]
     return {
         path.relative_to(folder).as_posix(): b"" if path.suffix == ".npz" else path.read_bytes()

@@ -165,7 +165,8 @@ def _legacy(content: bytes) -> str | None:
             return None
         return "gb18030"
     # An accented letter stands alone or, as in Größe, in two within a word.
-    in_words = rb"[A-Za-z][\x80-\xff]{2}(?![\x80-\xff])|(?<![\x80-\xff])[\x80-\xff]{2}[A-Za-z]"
+    two = rb"[\xc0-\xff\xa0\x8a\x8c\x8e\x9a\x9c\x9e\x9f]{2}"
+    in_words = rb"[A-Za-z]%b(?![\x80-\xff])|(?<![\x80-\xff])%b[A-Za-z]" % (two, two)
     is_seldom = all(len(run) == 1 for run in re.findall(rb"[\x80-\xff]+", re.sub(in_words, b"", content)))
     try:
         letters = set(b"".join(runs).decode("cp1252"))
