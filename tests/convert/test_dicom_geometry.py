@@ -105,6 +105,21 @@ def test_two_patients_whose_slices_alternate_in_one_place_are_two_volumes(tmp_pa
     assert np.array_equal(images[1].pixels[0], PLANES[1::2].T.astype(float) - 1024)
 
 
+@pytest.mark.parametrize("patient", ["", "ANON"])
+def test_two_patients_without_ids_are_told_by_their_names(tmp_path, patient):
+    table, _ = volumes(tmp_path, lambda k: {"PatientID": patient, "PatientName": f"{'AB'[k // 3]}^Li"})
+    assert table["n_slices"].tolist() == ["3", "3"]
+
+
+def test_what_discs_and_macos_put_beside_images_is_no_image(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("._0.dcm", "dicomdir"):
+        (tmp_path / "in" / name).write_bytes(b"\0\5\x16\7".ljust(128, b"\0") + b"DICM")
+    for k in range(N_SLICES):
+        saved(tmp_path / "in", slice_of(k), f"{k}.dcm")
+    assert volumes(tmp_path, source=tmp_path / "in")[0]["n_slices"].tolist() == ["6"]
+
+
 def test_two_studies_under_one_uid_are_two_volumes(tmp_path):
     table, images = volumes(tmp_path, lambda k: {"StudyInstanceUID": f"1.2.{k // 3}"})
     assert table["n_slices"].tolist() == ["3", "3"]

@@ -66,12 +66,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_killed_is_never_half_shown_and_goes_on(run: Path, command: str) -> None:
     name, last = COMMANDS[command]
     place = run / name
-    shutil.rmtree(place, ignore_errors=True)
-    code, n_files = killed(MANY, command, run)
+    # The second call finds what the first has taught.
+    for _ in range(2):
+        shutil.rmtree(place, ignore_errors=True)
+        code, n_files = killed(MANY, command, run)
+        assert code == 0
     whole = content_of(place)
-    assert code == 0
     assert last in whole
-    for n in sorted({0, n_files // 2, n_files - 2, n_files - 1}):
+    for n in (n_files // 2, n_files - 1):
         shutil.rmtree(place)
         assert killed(n, command, run)[0] == -signal.SIGKILL
         assert last not in content_of(place) or content_of(place) == whole

@@ -20,7 +20,7 @@ from focusmap.convert.archives import Packed, PackedFailure, PackedImage, Packed
 from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
 from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups
-from focusmap.study import normal_id
+from focusmap.study import names_nobody, normal_id
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MAGIC, MAGIC_OFFSET = b"DICM", 128
 DIRECTORY = "DICOMDIR"
+BESIDE = "._"
+"""How macOS calls what it notes of a file."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Return True for a file that is DICOM by its content or its name, but for the table of contents of a disc."""
-    if not path.is_file() or path.name == DIRECTORY:
+    """Return True for a file that is DICOM by its content or its name, but for what a disc or macOS puts beside it."""
+    if not path.is_file() or path.name.upper() == DIRECTORY or path.name.startswith(BESIDE):
         return False
     if path.name.lower().removesuffix(".gz").endswith(SUFFIXES):
         return True
@@ -144,10 +146,10 @@ def unpack_dicom_volumes(source: Path) -> Iterator[Packed]:
 def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
     """Return the files of each series of one patient and study, in their order.
 
-    Anonymisers have given one UID to the series of several people. Who is not named in some files of a series, and is
-    one person in the others, is that person.
+    Anonymisers have given one UID to the series of several people, who differ in their names where their ids say
+    nothing. Who is not named in some files of a series, and is one person in the others, is that person.
     """
-    known = [identity(path) for path in paths]
+    known = [replace(one, name=_telling_name(one)) for one in map(identity, paths)]
     # One person may be written in two ways within a series.
     first = {normal_id(one.patient_id): one.patient_id for one in reversed(known)}
     known = [replace(one, patient_id=first[normal_id(one.patient_id)] if one.patient_id else "") for one in known]
@@ -159,6 +161,11 @@ def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
         # What does not say its series is one of its own.
         series.setdefault(named if who.series else replace(named, series=str(path)), []).append(path)
     return series
+
+
+def _telling_name(who: Identity) -> str:
+    """Return the normal form of the name of a patient whose id says nothing; it is empty of any other."""
+    return normal_id(who.name) if names_nobody(who.patient_id) and not names_nobody(who.name) else ""
 
 
 def stacked(slices: Sequence[Slice]) -> tuple[NDArray[np.generic], NDArray[np.float64]]:

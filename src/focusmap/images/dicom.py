@@ -85,6 +85,7 @@ class Identity:
     patient_id: str = ""
     study: str = ""
     series: str = ""
+    name: str = ""
 
 
 def identity(path: Path) -> Identity:
@@ -93,7 +94,7 @@ def identity(path: Path) -> Identity:
         warnings.simplefilter("ignore")
         try:
             dataset = parse(path, with_pixels=False)
-            names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+            names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "PatientName")
             return Identity(*(str(dataset.get(name) or "").strip() for name in names))
         # pydicom fails on damaged headers in each of its own ways.
         except Exception:

@@ -70,8 +70,7 @@ def explain(
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)
     place = out / write.UNFINISHED
-    of_inputs = _of_test_parts if not request.inputs else _of_table
-    members = of_inputs(run, request, place, options)
+    members = (_of_table if request.inputs else _of_test_parts)(run, request, place, options)
     for name in request.targets:
         members[0].model.task.index(name)
     methods = _methods(members[0].model, request)
@@ -114,13 +113,11 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
     methods = _methods(model, request)
-    how = write.ExplainOptions(
-        targets=request.targets, like=run.focus, showing=showing_of(run.folder), progress=options.progress
-    )
+    showing, place = showing_of(run.folder), out / write.UNFINISHED
+    how = write.ExplainOptions(targets=request.targets, like=run.focus, showing=showing, progress=options.progress)
     with write.all_or_nothing(out):
-        explanation = write.write_methods(model.explainable(), samples, out / write.UNFINISHED, methods, how)
-        failures = _write_failures(explanation.failures, out / write.UNFINISHED)
-    return ExplainResult(out, None, failures)
+        explanation = write.write_methods(model.explainable(), samples, place, methods, how)
+        return ExplainResult(out, None, _write_failures(explanation.failures, place))
 
 
 def _of_test_parts(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> list[_Member]:
@@ -196,9 +193,8 @@ def _measure_trust(
     plan: TrustPlan, member: _Member, explanation: write.Explanation, out: Path, options: RunOptions
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
-    trust = measure_trust(
-        as_net(member.model, member.folder), choose_subjects(member.rows, explanation.index, plan), plan
-    )
+    subjects = choose_subjects(member.rows, explanation.index, plan)
+    trust = measure_trust(as_net(member.model, member.folder), subjects, plan)
     write_json(out / "trust.json", trust, sealed=True)
     render_trust(trust, out / "trust.html", options.language)
     return trust
