@@ -13,10 +13,10 @@ import torch
 from focusmap.basics import InputError, Json, ModelError
 from focusmap.heatmaps import CaseView
 from focusmap.images import AnyPreparation, preparation_from
-from focusmap.models.net import OF_STORE, fill, shown, weights_of
+from focusmap.models.net import OF_STORE, shown, weights_of
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.models.rows import RowModel
-from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, take_apart
+from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, fill_net, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.study import Batch, Cohort, Covariates, EncodedTable, Flags, Task, at_once, said_by_models, view_numbers
 
@@ -260,7 +260,7 @@ def cases_from(card: ModelCard, arrays: Mapping[str, np.ndarray], folders: Mappi
     if card.members:
         return CaseModel(card, None, None, tuple(_member(name, folders[name]) for name in card.members))
     net = build_case_net(architecture_of(card))
-    fill(net, arrays)
+    fill_net(net, arrays)
     table = folders.get(TABLE)
     if table is not None and not isinstance(table, RowModel):
         raise ModelError(f"{TABLE} holds another kind of model than one of tables.")

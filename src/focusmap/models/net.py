@@ -12,6 +12,7 @@ from focusmap.heatmaps import ImageView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
+from focusmap.nets.weights import fill_net
 from focusmap.study import Batch, Cohort, Flags, Images, Task, at_once
 
 # Of the probe of models that were saved before the side was written down.
@@ -145,7 +146,7 @@ def net_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping
     net = build_net(Architecture.from_dict(card.architecture))
     if card.task.n_logits != net.head.out_features:
         raise InputError(f"{net.head.out_features} logits for {card.task.n_logits} labels.")
-    fill(net, arrays)
+    fill_net(net, arrays)
     return Model(Ensemble([net], views_of(card)) if card.tta else net, card)
 
 
@@ -156,16 +157,6 @@ def _member(name: str, member: Predictor, card: ModelCard) -> Model:
         if getattr(member.card, key) != getattr(card, key):
             raise ModelError(f"{name}: its {key} is not that of the ensemble. Copy the whole model folder again.")
     return member
-
-
-def fill(net: FocusNet, arrays: Mapping[str, np.ndarray]) -> None:
-    """Give a net its weights and set it to eval mode; `ModelError` if they are those of another net."""
-    try:
-        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    except RuntimeError as error:
-        fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"the weights do not fit the net that the card names ({fact}).") from None
-    net.eval()
 
 
 def weights_of(net: FocusNet) -> dict[str, np.ndarray]:

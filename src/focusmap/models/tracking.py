@@ -7,7 +7,6 @@ is logged that holds images, or names patients or images.
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,11 +83,7 @@ def _tags(run: Run) -> dict[str, str]:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    settings: dict[str, object] = {}
-    for name, value in asdict(read_recipe(run.recipe)).items():
-        inner = {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
-        settings |= inner
-    return {key: str(value)[:LONGEST] for key, value in settings.items()}
+    return {key: str(value)[:LONGEST] for key, value in read_recipe(run.recipe).flat().items()}
 
 
 def _metrics(metrics: Mapping[str, Json]) -> Iterator[tuple[str, float]]:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.basics import Json, ModelError
+from focusmap.basics import Json
 from focusmap.nets.focus_net import FocusNet
+from focusmap.nets.weights import fill_net
 from focusmap.study import Task
 
 # With the head five linear layers, as the table net of the APTOS 2021 challenge's openly shared 29th place has.
@@ -86,9 +87,5 @@ def fitted_table_net_from(
 ) -> FittedTableNet:
     """Read what `FittedTableNet` wrote; `ModelError` if the weights are not those of a table net for this task."""
     net = build_table_net(cast(int, architecture.get("n_inputs")), task.n_logits)
-    try:
-        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    except RuntimeError as error:
-        fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"the weights do not fit the table net ({fact}).") from None
-    return FittedTableNet(net.eval(), task, cast(Mapping[str, list[float]], architecture.get("scales", {})))
+    fill_net(net, arrays)
+    return FittedTableNet(net, task, cast(Mapping[str, list[float]], architecture.get("scales", {})))

@@ -18,10 +18,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.basics import InputError, MissingFileError, Reason
+from focusmap.basics import InputError, MissingFileError, ModelError, Reason
 from focusmap.nets.backbones import hub_id
 
 BACKBONE = "backbone."  # what the names of its tensors begin with
@@ -51,6 +52,16 @@ def load_tensors(net: nn.Module, found: Mapping[str, Tensor], origin: str) -> in
         )
     net.load_state_dict(own | matched)
     return len(matched)
+
+
+def fill_net(net: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Give a net all of its weights and set it to eval mode; `ModelError` if they are those of another net."""
+    try:
+        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except RuntimeError as error:
+        fact = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"the weights do not fit the net that the card names ({fact}).") from None
+    net.eval()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

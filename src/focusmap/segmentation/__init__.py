@@ -1,11 +1,11 @@
 """From a heat map to a mask of the lesion, learnt from image-level labels alone; in any number of dimensions.
 
-`lesions` says what a lesion is, `cases` what a model says of it and where, and what masks are learnt from. `drawing`
-names the methods. `votes` chooses among the regions that the image proposes, with the map as far as image labels say in
-`weighing`; `voted` adds the U-Net that learns from the chosen ones, and keeps both. Of the published way, `seeds` marks
-what the map is sure of and grows it over what is alike, `affinity` learns which voxels are, and `segmenter` trains a
-U-Net on what came of it. `masks` writes what was drawn with its scores, and `measuring` says how large each lesion is
-and where.
+`lesions` says which labels mean a lesion, and measures a drawn one; `cases` holds images with the maps that a model
+draws of them, which is what masks are learnt from. `drawing` names the methods. Of the vote, `votes` scores the regions
+that an image proposes, `weighing` learns from image labels how much the map counts, and `voted` adds the U-Net that is
+taught by the chosen regions, and saves both. Of the published method, `seeds` marks what the map is sure of and grows
+it over similar voxels, `affinity` learns which are similar, and `segmenter` trains a U-Net on the result. `masks`
+writes the masks with their scores.
 """
 
 import lazy_loader

@@ -7,13 +7,14 @@ parts.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from focusmap.basics import Json, Progress
+from focusmap.basics import InputError, Json, Progress
 from focusmap.evaluation import Reference, Showing, Why
-from focusmap.heatmaps import ACAM, FOCUS, Item, NetView, evidence_in, items_of
+from focusmap.heatmaps import ACAM, FOCUS, RECONSTRUCTION, Item, NetView, evidence_in, items_of
 from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
 from focusmap.segmentation import lesions, seeds, segmenter, small_nets, votes
@@ -87,6 +88,12 @@ class LesionCase:
             return None
         n_axes = len(self.placement.source_shape)
         return tuple(float(step) for step in np.linalg.norm(np.asarray(affine)[:3, :n_axes], axis=0))
+
+
+def refuse_autoencoder(view: NetView, folder: Path) -> None:
+    """Raise `InputError` if the model in a folder reconstructs images and has no maps of labels."""
+    if RECONSTRUCTION in view.methods:
+        raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
 
 
 def map_methods(view: NetView) -> tuple[str, ...]:

@@ -292,6 +292,23 @@ class Recipe:
         """
         return self.model.rpartition("-")[2] != "autoencoder"
 
+    def flat(self) -> dict[str, object]:
+        """Return all settings, those of a group as ``GROUP.NAME``.
+
+        >>> Recipe(size=64).flat()["size"], Recipe().flat()["augmentation.mixup"]
+        (64, 0.0)
+        """
+        flat: dict[str, object] = {}
+        for name, value in asdict(self).items():
+            is_group = isinstance(value, Mapping)
+            flat |= {f"{name}.{key}": one for key, one in value.items()} if is_group else {name: value}
+        return flat
+
+    def with_segmentation_of(self, other: "Recipe") -> "Recipe":
+        """Return the recipe with another's settings of the segmentation, unless those are the defaults."""
+        is_default = other.segmentation == Recipe().segmentation
+        return self if is_default else replace(self, segmentation=other.segmentation)
+
     def to_yaml(self, path: Path) -> None:
         """Write the recipe."""
         import yaml

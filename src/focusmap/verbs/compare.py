@@ -1,7 +1,7 @@
 """Compare: two or more runs on the same test images, with paired differences."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import cast
@@ -65,27 +65,10 @@ def compare(
 
 def _settings(contenders: Sequence[Contender]) -> dict[str, Json]:
     """Return the settings of the recipes that are not the same in all runs: by name, each run's value as text."""
-    recipes = {c.name: flattened(asdict(read_recipe(c.run.recipe))) for c in contenders}
+    recipes = {c.name: read_recipe(c.run.recipe).flat() for c in contenders}
     names = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
     values = {name: {run: str(recipe.get(name)) for run, recipe in recipes.items()} for name in names}
     return {name: {**of_runs} for name, of_runs in values.items() if len(set(of_runs.values())) > 1}
-
-
-def flattened(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return settings with those of a group as ``GROUP.NAME``.
-
-    >>> flattened({"size": 224, "augmentation": {"turn": 10}})
-    {'size': 224, 'augmentation.turn': 10}
-    """
-    flat: dict[str, object] = {}
-    for name, value in settings.items():
-        inner = (
-            {f"{name}.{key}": setting for key, setting in value.items()}
-            if isinstance(value, Mapping)
-            else {name: value}
-        )
-        flat |= inner
-    return flat
 
 
 def _contender(folder: Path, name: str) -> Contender:

@@ -9,14 +9,13 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from focusmap.basics import InputError, atomic_folder
-from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
 from focusmap.models import load_explainable_run, load_run_net, model_fingerprint, model_folder, needs_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
-from focusmap.segmentation import Drawn, Job, Member, lesions_of
+from focusmap.segmentation import Drawn, Job, Member, lesions_of, refuse_autoencoder
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
 from focusmap.study.cohort import load_cohort
-from focusmap.study.recipe import Recipe, read_recipe
+from focusmap.study.recipe import read_recipe
 from focusmap.study.streamed import Streamed, TableAnswer, files_of, one_table, refuse_more_than_images, stream
 from focusmap.verbs.requests import ExplainRequest, SegmentRequest
 
@@ -61,12 +60,10 @@ def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = R
     table, out = one_table(request.inputs, request.out)
     model = load_run_net(folder, "cpu")
     refuse_more_than_images(folder, needs_of(model))
-    if RECONSTRUCTION in model.explainable().methods:
-        raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
+    refuse_autoencoder(model.explainable(), folder)
     lesions_of(model.task, request.targets, request.negatives)
-    run, segmentation = open_run(folder.absolute()), options.recipe.segmentation
-    recipe = read_recipe(run.recipe)
-    recipe = recipe if segmentation == Recipe().segmentation else replace(recipe, segmentation=segmentation)
+    run = open_run(folder.absolute())
+    recipe = read_recipe(run.recipe).with_segmentation_of(options.recipe)
     own = replace(request, inputs=(), out=None)
     fingerprint = model_fingerprint(model_folder(folder))
     question = f"{fingerprint} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"

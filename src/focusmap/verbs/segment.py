@@ -1,15 +1,14 @@
 """Segment: masks of lesions, drawn from image-level labels alone, and their scores where true masks exist."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table
-from focusmap.heatmaps import RECONSTRUCTION
 from focusmap.models import load_run_net, showing_of
-from focusmap.segmentation import Drawn, Job, Member, lesions_of
-from focusmap.study import Cohort, Recipe, Run, RunOptions, open_run, read_images, read_recipe, read_study
+from focusmap.segmentation import Drawn, Job, Member, lesions_of, refuse_autoencoder
+from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.split import Parts, first_parts_of, parts_of
 from focusmap.training import choose_devices
@@ -46,11 +45,11 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     out = _checked_folder(run, request, options)
     members = _members(run, request, options)
     view = members[0].view
-    if RECONSTRUCTION in view.methods:
-        raise InputError(f"{folder}: holds an autoencoder; masks are drawn from the maps of a classifier.")
+    refuse_autoencoder(view, folder)
     lesions = lesions_of(view.card.task, request.targets, request.negatives)
     device = torch.device(choose_devices(options.devices).accelerator)
-    job = Job(_recipe_of(run, options), request.tune_on_masks, device, options.progress, showing_of(folder))
+    recipe = read_recipe(run.recipe).with_segmentation_of(options.recipe)
+    job = Job(recipe, request.tune_on_masks, device, options.progress, showing_of(folder))
     with atomic_folder(out) as place:
         drawn = Drawn(place, request.method)
         drawn.draw(members, lesions, job)
@@ -76,12 +75,6 @@ def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> P
     if not options.force:
         raise InputError(f"{out}: holds masks already. Choose another --out, or add --force.")
     return out
-
-
-def _recipe_of(run: Run, options: RunOptions) -> Recipe:
-    """Return the run's recipe, with the drawing's settings of the options where they are not the usual ones."""
-    recipe, segmentation = read_recipe(run.recipe), options.recipe.segmentation
-    return replace(recipe, segmentation=segmentation) if segmentation != Recipe().segmentation else recipe
 
 
 def _members(run: Run, request: SegmentRequest, options: RunOptions) -> list[Member]:
