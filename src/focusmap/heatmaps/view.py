@@ -1,4 +1,4 @@
-"""What heat maps need of a model: that it says what it sees in a batch of images, and where.
+"""What heat maps need of a model: its logits for a batch of images, and the evidence behind them place by place.
 
 Models give a view of themselves by their method ``explainable()``, one of `focusmap.heatmaps.net_views`. Nothing here
 knows what a model is.

@@ -1,6 +1,6 @@
-"""A trained model of cases; of late fusion it holds the table's model beside it.
+"""A trained model of cases; with late fusion it also holds the table's model.
 
-Members are asked one by one, each through its own encoding of the table, and their answers are averaged.
+Members predict one by one, each with its own encoding of the table, and their logits are averaged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class CaseModel:
     net
         A focus net on a `CaseBackbone`; None for the mean of several members.
     table
-        Of late fusion: the table's model, asked of the same cases.
+        With late fusion: the table's model, applied to the same cases.
     members
         Models of their own, whose answers are averaged.
     """
@@ -131,7 +131,7 @@ class CaseModel:
         return logits, [nets for _, nets in apart]
 
     def image_net(self) -> ImageInCase:
-        """Return the net of a blank image in a case of its own: whatever methods of heat maps need, it has or not."""
+        """Return the net of a blank image in a case of its own, which shows what methods of heat maps it allows."""
         architecture = architecture_of(self.parts[0].card)
         blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
         row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()

@@ -1,4 +1,4 @@
-"""How far a result rests on how it was measured: other splits, shuffled labels, fewer patients, what is no disease.
+"""How far a result depends on how it was measured: other splits, shuffled labels, fewer patients, confounders.
 
 All of it by one family of models, the linear probe on frozen features, so that only what is varied differs, and a study
 of some hundred images takes a minute or two. What comes out says what such models would seem to reach; it is no

@@ -1,7 +1,7 @@
-"""From a recipe that leaves things open to one with nothing left to choose.
+"""From a recipe with open settings to a resolved one.
 
-Whether there is such a model for a cohort is asked before anything is written; what is open is chosen by what was seen
-of the cohort's images.
+A recipe without a model for its cohort is refused before anything is written; open settings are chosen by a summary of
+the cohort's images.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ def model_name(cohort: Cohort, recipe: Recipe) -> ModelName:
 
 
 def baseline_of(recipe: Recipe) -> str:
-    """Return the name of the simple model that a resolved recipe sets beside its own, or ``none``."""
+    """Return the name of the simple model that a resolved recipe is compared with, or ``none``."""
     if not recipe.learns_labels:
         return "none"
     if recipe.baseline != "auto":
@@ -53,8 +53,8 @@ def cases_of(cohort: Cohort, recipe: Recipe) -> Cases:
     name, study = model_name(cohort, recipe), cohort.study
     takes_none = not cohort.has_images or (name.engine, name.shown) == ("estimator", "images")
     if recipe.cases in ("auto", "pictures"):
-        is_told = study.case_column and (study.view_column or name.with_table) and recipe.learns_labels
-        return "attention" if recipe.cases == "auto" and is_told and not takes_none else "pictures"
+        names_cases = study.case_column and (study.view_column or name.with_table) and recipe.learns_labels
+        return "attention" if recipe.cases == "auto" and names_cases and not takes_none else "pictures"
     if takes_none and name.shown == "images":
         raise InputError(f"cases: {recipe.cases}, and {name.name} is shown single images. Say cases: pictures.")
     if study.case_column is None and not takes_none:

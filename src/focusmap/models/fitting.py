@@ -1,4 +1,4 @@
-"""One target of a model without a net: scaled, scored, calibrated."""
+"""One target of a model without a net: features are scaled, scored by an estimator, and the scores calibrated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

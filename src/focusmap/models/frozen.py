@@ -1,6 +1,6 @@
-"""Features that a frozen net takes of images; those of a store are measured once, and kept beside them.
+"""Features of images by a frozen net; those of a store are measured once and saved in its folder.
 
-Folds of a study share them, and so do all that is fitted to them; a mirror image has features of its own.
+All folds and all fits of a study share them; a mirror image has features of its own.
 """
 
 import hashlib

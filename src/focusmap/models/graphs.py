@@ -1,4 +1,4 @@
-"""A model of a run as the graph beside it computes it, by ONNX Runtime or OpenVINO; torch is asked for maps alone."""
+"""A run's model as computed by its exported graph, with ONNX Runtime or OpenVINO; only heat maps need torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class GraphModel:
-    """A model of single images whose graph answers; torch is asked only where it looks.
+    """A model of single images whose graph predicts; only heat maps need torch.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ N_RESAMPLES = 200
 
 @dataclass(frozen=True)
 class _Part:
-    """One model, rows and the features of their images, which it alone is asked of."""
+    """One model, and the test rows that it predicts with the features of their images."""
 
     model: Predictor
     encoded: EncodedImages
@@ -48,7 +48,7 @@ def write_importance(
 ) -> dict[str, Json] | None:
     """Return and write permutation importances (Breiman 2001, section 10); None for a net of single images.
 
-    Of a run with folds each model is asked of its own test part, so that no row is answered by a model that knows it.
+    In a run with folds each model predicts its own test part, so that no row is predicted by a model trained on it.
     Of a model of cases a second file has what its sides are worth: ``pictures``, ``table`` and, of several views,
     ``view=NAME``.
 

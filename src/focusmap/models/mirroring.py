@@ -1,4 +1,4 @@
-"""Whether images may be mirrored, where nobody has said so.
+"""Whether images may be mirrored, if the recipe leaves it open.
 
 A mirrored chest film shows the heart on the right, which is a finding, and a label may name a side. So images are
 mirrored only where two things hold. *Sides are alike*: a regression on frozen features of other patients' images hardly

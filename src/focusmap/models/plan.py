@@ -1,4 +1,4 @@
-"""What a run would cost, told before it is begun: the time by steps of its training, the rest roughly."""
+"""The cost of a run, estimated before it starts: time from a few training steps, memory and disk roughly."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What every model is to the rest of the house: a card, and from a batch of rows to logits, whatever it is made of.
+"""What every kind of model offers to the rest of the code: a card, and the way from a batch of rows to logits.
 
 The card (`model.json`) is everything about a model but its weights.
 """
@@ -225,8 +225,8 @@ Self = TypeVar("Self", bound="Predictor")
 class Predictor(Protocol):
     """A net of images, features of images or a table with estimators, a model of cases, or the mean of several models.
 
-    An answer comes in two steps. `encode` does all that costs, on the images of a batch; `logits` takes the table into
-    account and says the logits. In between what belongs to a row can be given to another, which shows its worth.
+    A prediction takes two steps. `encode` does the expensive work, on the images of a batch; `logits` adds the table's
+    covariates and returns the logits. In between, features can be shuffled among rows, which shows their importance.
     """
 
     @property
@@ -287,7 +287,7 @@ class Predictor(Protocol):
 
 
 def needs_of(model: Predictor) -> Needs:
-    """Return what a model must know of the rows that it is asked about."""
+    """Return what a model needs to know of the rows that it predicts."""
     covariates = (str(cast(dict[str, Json], column)["name"]) for column in model.card.covariates)
     grouped = bool(model.views) and model.card.architecture.get("cases") != "pictures"
     return Needs(model.task, bool(model.preparations), tuple(covariates), model.views, grouped)

@@ -1,4 +1,4 @@
-"""Recipes to be tried, and what one is worth: its score on patients whom it has not learnt from, none of test."""
+"""Recipes to try, and their scores on inner folds: on patients outside their training, none of them from test."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder: what an image is made of that the images of train were not made of.
+"""A convolutional autoencoder: its reconstruction error shows what the images of train do not have.
 
 A backbone encodes, a narrow code is what is kept, convolutions decode (Hinton and Salakhutdinov 2006; the
 reconstruction error as a measure of anomaly: Japkowicz et al. 1995, and of medical images Baur et al. 2021).

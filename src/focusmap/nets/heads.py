@@ -16,14 +16,14 @@ SMALLEST_LOSS = 1e-3
 
 @dataclass(frozen=True)
 class Focusing:
-    """How little an image counts that is told right already.
+    """How much less an image counts that is already classified correctly.
 
     Parameters
     ----------
     positive, negative
         Exponents: a positive told with probability p counts (1 - p)^positive, a negative p^negative.
     margin
-        Taken off a negative's probability first: one that is told with less does not count at all.
+        Subtracted from a negative's probability first; a negative with a lower probability does not count.
     """
 
     positive: float = 0.0
@@ -64,7 +64,7 @@ class LossOptions:
 
     @property
     def focusing(self) -> Focusing:
-        """What the kind of loss says of images that are told right already."""
+        """How the kind of loss discounts images that are already classified correctly."""
         return LOSSES[self.loss]
 
 

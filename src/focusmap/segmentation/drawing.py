@@ -1,8 +1,8 @@
-"""Who draws the masks of a lesion: a method's name, what it learns on train and chooses on tune, and its regions.
+"""The methods that draw masks of a lesion: what each learns on train, chooses on tune, and draws.
 
-A method learns from image-level labels alone; what it draws of a case are regions, one for each name that it knows: its
-own, and what they are made of, such as a map that is thresholded by itself. All of them are scored side by side. A new
-method is a function like `learn_by_affinity` and a line in `METHODS`.
+A method learns from image-level labels alone. It draws several regions per image, by name: its own, and those it is
+made from, such as the map at a threshold. All of them are scored side by side. A new method is a function like
+`learn_by_affinity` and a line in `METHODS`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a heat map is sure of, lesion and background; and from a few points of a lesion to its region.
+"""Seeds of lesion and background from a heat map, and the growth of a few points of a lesion to its region.
 
 A map's scale here: its negative part is 0 and its highest value 1, case by case. Both thresholds are on that scale.
 """

@@ -1,4 +1,4 @@
-"""All that is learnt to draw the masks of one lesion, how a mask comes from it, and how it is kept as a file."""
+"""The segmenter of one lesion by seeds and affinity: how it is learnt, how it draws a mask, and its file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

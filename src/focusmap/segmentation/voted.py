@@ -1,4 +1,4 @@
-"""What the vote teaches: the weights of regions, a U-Net distilled from the chosen ones, and how both are kept."""
+"""The vote and the U-Net distilled from the regions that it chose: how both are learnt, and saved with the run."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What is noted of each epoch, optimisers, the learning rate of each step, and the moving average of the weights."""
+"""The record of an epoch, optimisers, the learning rate of each step, and the moving average of the weights."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Challenge: what a study's images would seem to tell if it were split otherwise, or asked something else."""
+"""Challenge: what a model would seem to reach with another split, fewer patients, or a confounder as its target."""
 
 import re
 from collections.abc import Sequence

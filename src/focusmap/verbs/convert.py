@@ -53,7 +53,7 @@ def convert(
 
 
 def _unplaced(source: Path, request: ConvertRequest) -> "Iterator[Packed]":
-    """Yield what is unpacked; what is said of an image that cannot be read does not say where its folder stands."""
+    """Yield what is unpacked; reasons why an image cannot be read name it relative to the source."""
     from focusmap.convert import PackedFailure
 
     home = source if source.is_dir() else source.parent

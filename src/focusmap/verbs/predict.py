@@ -1,4 +1,4 @@
-"""Predict: what a model says of one image in words, of many in a table."""
+"""Predict: the prediction for one image in words, for many in a table."""
 
 import gzip
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ class PredictAnswer:
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
-    """Return what the model of a run says of images, cases or rows; tables are written as the images stream by.
+    """Return the predictions of a run's model for images, cases or rows; tables are written as the images stream by.
 
     Raises
     ------
