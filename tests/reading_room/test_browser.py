@@ -181,6 +181,19 @@ def test_nothing_is_wider_than_the_screen(
     context.close()
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_tools_of_two_images_take_one_line_each_on_a_desk(
+    browser: sync_api.Browser, address: str, films: list[Path], language: str
+) -> None:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(f"{address}/?lang={language}")
+    page.set_input_files("#files", str(films[0]))
+    expect(page.locator("#plain")).to_be_visible()
+    lines = "bars => bars.map(bar => bar.clientHeight - Math.max(...[...bar.children].map(tool => tool.clientHeight)))"
+    assert all(more < 5 for more in page.locator(".tools").evaluate_all(lines))
+    page.close()
+
+
 @pytest.fixture(scope="module")
 def asked_by_form(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     place = tmp_path_factory.mktemp("form")

@@ -259,13 +259,13 @@ def test_heat_maps_are_not_called_what_they_are_not(run: Path) -> None:
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        ({"value": 0.2, "low": 0.1, "high": 0.3}, "Yes: the heat maps beat the mean mask"),
-        ({"value": 0.2, "low": -0.1, "high": 0.3}, "were not shown to beat the mean mask"),
+        ({"value": 0.2, "low": 0.1, "high": 0.3}, "The heat maps locate lesions better than the mean mask"),
+        ({"value": 0.2, "low": -0.1, "high": 0.3}, "were not shown to locate lesions better than the mean mask"),
         (
             {"value": 0.2, "low": None, "high": None, "reason": "too few patients"},
-            "were not shown to beat the mean mask",
+            "were not shown to locate lesions better than the mean mask",
         ),
-        ({"value": -0.1, "low": -0.3, "high": 0.1}, "No: the heat maps do not beat the mean mask"),
+        ({"value": -0.1, "low": -0.3, "high": 0.1}, "do not locate lesions better than the mean mask"),
         (None, "no mean-mask baseline"),
     ],
 )

@@ -38,6 +38,8 @@ def recipe_groups(files: RunFiles, words: Words, *, changed: bool = False) -> li
     augmentation, usual_augmentation = settings.pop("augmentation"), usual.pop("augmentation")
     # How masks are drawn is said beside the masks.
     settings.pop("segmentation")
+    if settings["cases"] == "pictures":
+        settings.pop("cases")
     if changed:
         settings = {key: value for key, value in settings.items() if value != usual[key]}
         augmentation = {key: value for key, value in augmentation.items() if value != usual_augmentation[key]}

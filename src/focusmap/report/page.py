@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-OPTION = re.compile(r"--[a-z][a-z-]*")
+OPTION = re.compile(r"--[a-z][a-z-]*(?: (?:[0-9]+|none|[A-Z]+)\b)?")
 WIDEST = 1800
 QUALITY = 84
 
@@ -107,7 +107,7 @@ def _typed(sentence: str) -> "Markup":
     """Return a sentence in which what is typed, such as ``--patient none``, is set as code and never parted.
 
     >>> print(_typed("Say --folds 5 & go"))
-    Say <code class="option">--folds</code> 5 &amp; go
+    Say <code class="option">--folds 5</code> &amp; go
     """
     from markupsafe import Markup, escape
 

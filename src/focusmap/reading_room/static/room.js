@@ -149,7 +149,7 @@ function inShort(item) {
   const found = targets.filter((target) => target.answer === "yes" || target.kind === "multiclass" || target.kind === "ordinal");
   const values = targets.filter((target) => target.kind === "continuous");
   const said = [...found, ...values].map((target) => (target.answer === "yes" ? target.positive || target.name : inWord(target)));
-  if (said.length) return [found.some((target) => target.answer === "yes") ? "yes" : "", said.join(", ")];
+  if (said.length) return [found.some((target) => target.answer === "yes") ? "yes" : "", said.join(told.comma)];
   if (targets.every((target) => target.answer === "none")) return ["odd", words("none")];
   return ["", words(targets.some((target) => target.answer === "unsure") ? "unsure" : "no")];
 }
@@ -275,7 +275,7 @@ function block(item, target) {
   const top = target.classes.reduce((best, one) => (one.probability > best.probability ? one : best));
   const own = target.kind === "binary" ? first : facts.labels.indexOf(top.label);
   const isShown = target.classes.some((one) => facts.labels.indexOf(one.label) === state.label);
-  const open = target.why === "unsure" && target.kind !== "binary" ? `: ${target.members.join(", ")}` : "";
+  const open = target.why === "unsure" && target.kind !== "binary" ? `: ${target.members.join(told.comma)}` : "";
   const why = target.why ? made("span", { class: "small" }, `${told.why[target.why]}${open}`) : null;
   return made(
     "div",
@@ -298,7 +298,7 @@ function labelsOf(labels) {
     if (target.classes.length === 2 && target.classes[0] === "0") return value === "1" ? name : "";
     return facts.targets.length === 1 ? value : `${name} ${value}`;
   });
-  return said.filter(Boolean).join(", ") || words("no_label");
+  return said.filter(Boolean).join(told.comma) || words("no_label");
 }
 
 function alike(item) {
