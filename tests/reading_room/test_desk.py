@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra web is not installed")
 
-from focusmap.basics import InputError
+from focusmap.basics import InputError, MissingPartError
 from focusmap.reading_room.desk import Desk, RefusedImageError
 from focusmap.reading_room.intake import Sent
 from focusmap.reading_room.shelf import Shelf
@@ -56,6 +56,24 @@ def test_a_process_that_is_killed_is_replaced_and_the_requests_are_answered(
     found = desk.ask("answer", sent_of(films[:2], tmp_path), False).result(timeout=300)
     assert all("targets" in one for one in found)
     assert desk.counts.restarts > before
+
+
+def test_where_no_other_process_starts_the_next_request_tries_again(
+    desk: Desk, films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise MissingPartError("the process that answers did not start.")
+
+    with monkeypatch.context() as while_broken:
+        while_broken.setattr(desk, "_start", fails)
+        os.kill(desk._process.pid or 0, signal.SIGKILL)
+        time.sleep(0.2)
+        (refused,) = desk.ask("answer", sent_of(films[:1], tmp_path), False).result(timeout=60)
+        assert "refused" in refused
+        assert not desk.is_ready
+    desk.ask("answer", sent_of(films[:1], tmp_path), False).result(timeout=300)
+    (found,) = desk.ask("answer", sent_of(films[:1], tmp_path), False).result(timeout=300)
+    assert "targets" in found
 
 
 @pytest.fixture

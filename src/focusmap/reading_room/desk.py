@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from focusmap.basics import InputError, Json, MissingPartError
+from focusmap.basics import FocusmapError, InputError, Json, MissingPartError
 from focusmap.models import N_SHOWN
 from focusmap.reading_room.guard import LOOPBACK
 from focusmap.reading_room.intake import Sent
@@ -193,11 +194,13 @@ class Desk:
         return state, value
 
     def _replace(self) -> None:
+        """Start another process; where none starts, the next request tries again."""
         self.is_ready = False
         self._end()
         self.counts.restarts += 1
-        self.facts = self._start()
-        self.is_ready = True
+        with suppress(FocusmapError):
+            self.facts = self._start()
+            self.is_ready = True
 
     @staticmethod
     def _settle(job: _Job, outcome: tuple[str, Any]) -> None:
