@@ -11,6 +11,8 @@ from focusmap.models.tracking import FILES, named
 from support.options import QUICK
 from support.studies import phantom_study
 
+pytestmark = pytest.mark.slow
+
 mlflow = pytest.importorskip("mlflow")
 
 

@@ -41,6 +41,7 @@ def study(volumes: np.ndarray, truth: np.ndarray) -> TrainingData:
     return TrainingData(store, Task((Target("cube"),)), *parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_planted_cube_is_found_and_shuffled_labels_find_nothing(shuffled: bool) -> None:
     volumes, masks, truth = cubes()

@@ -12,6 +12,8 @@ from focusmap.cli import main
 from support.options import quick
 from support.phantom_eyes import EyeOptions, make_eyes, write_eyes
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ["--target", "CST:continuous", "--target", "relapse"]
 STUDY = [*TARGETS, *[word for name in ("drug", "age", "acuity") for word in ("--covariate", name)]]
 CASES = ["--case", "eye_id", "--view", "view"]
@@ -222,7 +224,6 @@ def test_each_image_of_each_test_case_has_a_map_that_the_report_shows(run):
     assert "--trust" not in maps, "it is refused for models of cases"
 
 
-@pytest.mark.slow
 def test_other_cases_are_explained_with_their_masks_and_answered_with_overlays(run, folder, tmp_path, capsys):
     labels = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
     labels = labels[labels["eye_id"].isin(["P009L", "P009R"])].assign(relapse="1", lesion="")
@@ -297,7 +298,6 @@ def test_a_label_that_differs_within_a_case_stops_the_training(folder, tmp_path,
     assert not (tmp_path / "out/model").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "recipe"),
     [

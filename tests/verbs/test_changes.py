@@ -11,6 +11,8 @@ from focusmap.basics import InputError
 from focusmap.cli import main
 from focusmap.study import Target, Task
 
+pytestmark = pytest.mark.slow
+
 COVARIATES = ["--covariate", "drug", "--covariate", "age", "--case", "eye"]
 GAPS = [3, 40, 77]
 

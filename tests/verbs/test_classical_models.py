@@ -12,6 +12,8 @@ from focusmap.cli import main
 from support.options import QUICK
 from support.studies import phantom_study
 
+pytestmark = pytest.mark.slow
+
 STRIPES = 80
 
 

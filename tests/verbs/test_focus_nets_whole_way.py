@@ -1,4 +1,4 @@
-"""A focus-map net the whole way: files, report, single images; slow: it outlines what was planted, from labels."""
+"""A focus-map net the whole way: files, report, single images; it outlines what was planted, from labels."""
 
 import json
 from dataclasses import replace
@@ -16,6 +16,8 @@ from focusmap.phantom import FINDINGS, PhantomOptions, make_phantom, write_phant
 from focusmap.study import read_cohort
 from support.options import quick
 from support.studies import phantom_study
+
+pytestmark = pytest.mark.slow
 
 QUICK = quick()
 
@@ -70,7 +72,6 @@ def test_other_methods_explain_a_focus_net_too(run, study, tmp_path):
     assert index["binary"].isna().all()
 
 
-@pytest.mark.slow
 def test_trust_is_measured_in_the_maps_of_the_net_itself(run, study, tmp_path, capsys):
     labels, out = str(study), str(tmp_path / "out")
     few = ["--trust", "--trust-images", "2", "--trust-draws", "2", "--accept", "patient-across-splits"]
@@ -89,7 +90,6 @@ def test_trust_is_not_compared_with_a_net_that_has_no_focus_maps(run, study, tmp
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_seeds_and_views_are_one_focus_map(study, tmp_path):
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text("ensemble: 2\ntta: true\nlayer_decay: 0.5\nsparsity: 0.1\n")
@@ -105,7 +105,6 @@ def test_seeds_and_views_are_one_focus_map(study, tmp_path):
         np.testing.assert_array_equal(region, heat_map >= cards[0]["cuts"][row["target"]]["cut"])
 
 
-@pytest.mark.slow
 def test_folds_keep_their_own_cuts_and_their_ensemble_has_cuts_of_all_tune_parts(study, tmp_path):
     run = tmp_path / "run"
     assert main(["run", str(study), "--out", str(run), "--folds", "3", "--model", "small-residual-fpn", *QUICK]) == 0
@@ -153,7 +152,6 @@ def test_a_recipe_without_a_net_costs_nothing(study, tmp_path, capsys, model, re
     assert not (tmp_path / "run" / "store").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["small-residual-fpn", "small-residual-pan"])
 def test_lesions_are_outlined_from_image_labels_alone(tmp_path: Path, model: str) -> None:
     labels = write_phantom(make_phantom(PhantomOptions(size=DEMO_PIXELS)), tmp_path / "study")

@@ -14,6 +14,8 @@ from focusmap.evaluation.verdict import verdicts_of
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Run, load_cohort
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
 SIMPLE = ["--model", "histogram+lbp+pyramid+logistic", "--workers", "1"]
 USEFUL, BESIDE, NOT_SHOWN, UNJUDGED = (
@@ -60,7 +62,6 @@ def test_two_volumes_of_one_patient_are_not_judged_however_well_they_are_told_ap
     assert metrics["verdict"] == UNJUDGED
 
 
-@pytest.mark.slow
 @real("breast_us_busi")
 def test_texture_alone_tells_breast_lesions_better_than_guessing(tmp_path: Path) -> None:
     labels = DATA / "breast_us_busi/labels.csv"
@@ -68,7 +69,6 @@ def test_texture_alone_tells_breast_lesions_better_than_guessing(tmp_path: Path)
     assert verdicts(tmp_path / "run", str(labels), *grouped, *SIMPLE)[0] == USEFUL
 
 
-@pytest.mark.slow
 @real("cxr_nih621")
 def test_no_single_finding_of_466_chest_films_is_shown_by_texture(tmp_path: Path) -> None:
     """Their mean lies above guessing; of no finding can that be said, and four have too few patients."""
@@ -79,7 +79,6 @@ def test_no_single_finding_of_466_chest_films_is_shown_by_texture(tmp_path: Path
     }  # fmt: skip
 
 
-@pytest.mark.slow
 @real("aptos2021_tabular")
 def test_of_the_eyes_only_the_treatment_is_told_better_than_by_carrying_values_forward(tmp_path: Path) -> None:
     names = ("gender", "age", "diagnosis", "anti_VEGF", "preVA", "preCST")
@@ -91,7 +90,6 @@ def test_of_the_eyes_only_the_treatment_is_told_better_than_by_carrying_values_f
     assert of_each == {"VA": BESIDE, "CST": BESIDE, "continue_injection": USEFUL}
 
 
-@pytest.mark.slow
 @real("brain_lgg_mri")
 def test_slices_with_tumour_are_told_no_better_by_texture_than_by_where_they_lie(tmp_path: Path) -> None:
     table = pd.read_csv(DATA / "brain_lgg_mri/labels.csv", dtype=str, keep_default_na=False)
@@ -115,7 +113,6 @@ def test_slices_with_tumour_are_told_no_better_by_texture_than_by_where_they_lie
     assert verdicts_of(evidence)["has_tumor"].level == BESIDE
 
 
-@pytest.mark.slow
 @real("chexnet_predictions")
 def test_fourteen_findings_of_25000_films_are_useful_and_nothing_simpler_was_compared(tmp_path: Path) -> None:
     table = DATA / "chexnet_predictions/predictions.csv.gz"

@@ -15,6 +15,8 @@ from focusmap.basics import ModelError
 from focusmap.cli import main
 from support.models import unseal
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ["--target", "after:continuous", "--target", "relapse", "--target", "grade:ordinal:classes=low,mid,high"]
 COVARIATES = ["--covariate", "before", "--covariate", "age", "--covariate", "drug", "--covariate", "noise"]
 STUDY = [*TARGETS, *COVARIATES, "--case", "eye", "--before", "after=before"]
@@ -171,7 +173,6 @@ def test_a_table_from_elsewhere_is_evaluated(run, tmp_path):
     assert json.loads((tmp_path / "out/metrics.json").read_text())["targets"]["after"]["r2"]["value"] > 0.7
 
 
-@pytest.mark.slow
 def test_a_table_net_learns_the_same_targets_and_is_compared(run, labels, tmp_path):
     folder = tmp_path / "net"
     settings = ["--folds", "3", "--model", "table-net", "--epochs", "25", "--baseline", "none", "--devices", "cpu"]
@@ -257,7 +258,6 @@ def test_cells_that_mean_not_known_are_taken_for_empty(tmp_path, capsys):
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here")) / "aptos2021_tabular"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="FOCUSMAP_DATA names no folder")
 def test_the_earlier_acuity_is_hard_to_better_and_the_other_targets_are_not(tmp_path):
     names = ("VA", "CST", "IRF", "SRF", "PED", "HRF")

@@ -1,4 +1,4 @@
-"""`focusmap explain --trust`: files, words, other runs, and what is refused; planted truth as a slow test."""
+"""`focusmap explain --trust`: files, words, other runs, and what is refused."""
 
 import json
 import shutil
@@ -11,6 +11,8 @@ from focusmap.models import load_model
 from focusmap.models.folder import save_model
 from support.models import unseal
 from support.studies import phantom_study
+
+pytestmark = pytest.mark.slow
 
 NET = ["--model", "small-residual", "--weights", "none", "--workers", "1"]
 FEW = ["--trust", "--trust-images", "4", "--trust-draws", "3"]
@@ -37,7 +39,6 @@ def trust_in(folder):
     return json.loads((folder / "trust.json").read_text())
 
 
-@pytest.mark.slow
 def test_trust_is_written_said_and_reported(run, capsys):
     assert main(["explain", str(run), *FEW, "--trust-method", "gradcam", "--trust-method", "cam"]) == 0
     said = capsys.readouterr().out
@@ -96,7 +97,6 @@ def test_a_model_of_other_labels_is_refused(run, tmp_path, capsys):
     assert not (tmp_path / "maps").exists()
 
 
-@pytest.mark.slow
 def test_maps_of_a_trained_net_pass_and_edges_do_not(tmp_path):
     labels = phantom_study(tmp_path, patients=40, images=160, size=64)
     run = tmp_path / "run"

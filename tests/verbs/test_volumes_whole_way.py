@@ -16,6 +16,8 @@ from focusmap.phantom import FINDINGS
 from support.options import quick
 from support.studies import phantom_study
 
+pytestmark = pytest.mark.slow
+
 QUICK = quick(size=0, more="--batch-size 4 --shape 16,16,16")
 
 

@@ -9,6 +9,7 @@ import io
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -88,7 +89,9 @@ def style_sheet() -> str:
     return _environment().get_template("style.css").render()
 
 
+@cache
 def _environment(folder: Path | None = None) -> "Environment":
+    """Return what fills templates; they are compiled once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     own = Path(__file__).parent / "templates"
