@@ -91,7 +91,7 @@ def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypa
         seen[mirrored].extend(samples.rows.image_ids)
         return measured(net, samples, *args, mirrored=mirrored, **kwargs)
 
-    monkeypatch.setattr(frozen, "measured", watched)
+    monkeypatch.setattr(frozen, "measure_features", watched)
     labels, out = study(tmp_path / "study", by_side=False), tmp_path / "run"
     more = ("--budget", "0.001", "--baseline", "none", "--workers", "1")
     assert main(["train", str(labels), "--out", str(out), *more]) == 0
