@@ -148,13 +148,15 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _number(dataset: "Dataset", keyword: str, value: object) -> float:
+    text = str(value)
     try:
-        parsed = float(str(value).replace("_", "?"))
+        # Python's own numbers may have underscores, those of DICOM may not.
+        parsed = math.nan if "_" in text else float(text)
     except ValueError:
         parsed = math.nan
     if not math.isfinite(parsed):
         raise UnreadableImageError(
-            f"{keyword} is {quotable(dataset, str(value))}, which is no number. Write one with a decimal point, or "
+            f"{keyword} is {quotable(dataset, text)}, which is no number. Write one with a decimal point, or "
             "take it out"
         )
     return parsed

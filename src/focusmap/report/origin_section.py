@@ -38,7 +38,7 @@ def recipe_groups(files: RunFiles, words: Words, *, changed: bool = False) -> li
     augmentation, usual_augmentation = settings.pop("augmentation"), usual.pop("augmentation")
     # How masks are drawn is said beside the masks.
     settings.pop("segmentation")
-    if settings["cases"] == "pictures":
+    if files.study.case_column is None:
         settings.pop("cases")
     if changed:
         settings = {key: value for key, value in settings.items() if value != usual[key]}
