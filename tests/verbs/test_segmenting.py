@@ -398,7 +398,7 @@ def test_every_lesion_is_measured_and_every_mask_has_a_confidence(run, tmp_path)
     assert f"{lesions['n_pixels'].max()} pixels" in rows.split("<tr>")[2]
 
 
-def test_masks_of_something_else_score_nothing(run, tmp_path, capsys):
+def test_masks_of_something_else_score_nothing(study, run, tmp_path, capsys):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     table = pd.read_csv(copy / "cohort.csv", dtype=str, keep_default_na=False)
@@ -414,3 +414,9 @@ def test_masks_of_something_else_score_nothing(run, tmp_path, capsys):
     index = pd.read_csv(tmp_path / "all/index.csv")
     assert index["predicted"].all()
     assert set(pd.read_csv(tmp_path / "all/scores.csv")["image_id"]) == set(index["image_id"])
+    # A run that has learnt so remembers it, until the user names a class again.
+    image = study.parent / pd.read_csv(study)["path"][0]
+    assert main(["segment", str(copy), str(image), "--out", str(tmp_path / "one")]) == 0
+    assert "every image has a lesion" in capsys.readouterr().out
+    assert main(["segment", str(copy), str(image), "--negative", "0", "--out", str(tmp_path / "two")]) == 0
+    assert "a lesion is what the target names" in capsys.readouterr().out

@@ -449,6 +449,9 @@ def test_the_dry_run_writes_nothing(study, tmp_path, capsys):
     said = capsys.readouterr().out
     assert all(word in said for word in ("target", "patient", "time", "memory", "disk"))
     assert "of training (measured here on cpu" in said
+    assert "masks" not in said.splitlines()[-1]
+    assert main(["run", str(study), "--out", str(tmp_path / "none"), "--dry-run", "--segment", *QUICK]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("masks of lesions follow, beyond --budget")
     assert not (tmp_path / "none").exists()
 
 

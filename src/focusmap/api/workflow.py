@@ -24,12 +24,11 @@ from focusmap.study.run import Run, open_run, start_run, writing
 from focusmap.verbs.evaluate import evaluate, evaluate_other
 from focusmap.verbs.explain import explain
 from focusmap.verbs.report import report
-from focusmap.verbs.requests import ExplainRequest, SegmentRequest
+from focusmap.verbs.requests import MASKS_FOLLOW, ExplainRequest, SegmentRequest
 from focusmap.verbs.segment import segment
 from focusmap.verbs.train import resume, train
 
 DEMO_PIXELS = 48
-MASKS_TAKE = "masks of lesions follow, beyond --budget: five to ten minutes per model on two cores"
 # Of the budget: maps of the first answer, and all that follows the last training; and the time that a few maps take.
 FIRST_MAPS, MOST_OF_BUDGET, LEAST_SECONDS = 0.015, 0.25, 5.0
 # A larger rate than the default: the demo has to learn within three minutes.
@@ -53,7 +52,7 @@ def run(cohort: Cohort, folder: Path, options: RunOptions, masks: SegmentRequest
     with writing(folder):
         if masks is not None:
             check_lesions(cohort, options.recipe, masks.targets, masks.negatives)
-            options.say(MASKS_TAKE)
+            options.say(MASKS_FOLLOW)
         options = replace(options, begun=monotonic())
         return _finish(train(cohort, folder, options, partial(_answer, options=options.alone)), options.alone, masks)
 

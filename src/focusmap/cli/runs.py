@@ -21,7 +21,7 @@ from focusmap.cli.groups import (
 from focusmap.cli.show_results import print_notes, print_run
 from focusmap.cli.show_study import print_study, terminal_progress
 from focusmap.study import RunOptions
-from focusmap.verbs.requests import SegmentRequest
+from focusmap.verbs.requests import MASKS_FOLLOW, SegmentRequest
 
 if TYPE_CHECKING:
     from focusmap.audit import Audit as Findings
@@ -240,6 +240,8 @@ class Run:
         cohort = show_study_or_plan(labels, study, options)
         if cohort is not None:
             print_run(focusmap.run(cohort, folder, options, masks))
+        elif self.segment:
+            print(MASKS_FOLLOW)
 
 
 def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:

@@ -1,5 +1,6 @@
 """Reading an image: the content of the file decides which reader is asked, one format per file; and maps as written."""
 
+import codecs
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -229,7 +230,16 @@ def _recognise(path: Path) -> Format:
     if nifti.is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
         raise UnreadableImageError("is one of a pair of Analyze or NIfTI (.hdr and .img). Save both as one .nii file")
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
-    raise UnreadableImageError(f"its content is none of {known}; it begins with {head[:8]!r}")
+    found = "is a text" if _is_text(head) else f"begins with the bytes {head[:8].hex(' ')}"
+    raise UnreadableImageError(f"its content is none of {known}; it {found}")
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether a file's first bytes are words in UTF-8; the last character may be cut off."""
+    with suppress(UnicodeDecodeError):
+        found = codecs.getincrementaldecoder("utf-8")().decode(head)
+        return all(character.isprintable() or character.isspace() for character in found)
+    return False
 
 
 def _named(path: Path) -> Format | None:

@@ -8,10 +8,11 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.basics import DiskError, Json
+from focusmap.basics import DiskError, InputError, Json, MissingFileError
 from focusmap.heatmaps import file_name
 from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes, weighing
-from focusmap.training import Checkpoint, write_checkpoint
+from focusmap.study import Run, Task
+from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.
@@ -126,7 +127,37 @@ def _highest(answer: np.ndarray) -> float:
 
 def kept_voted(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> tuple[Path, dict[str, Json]]:
     """Return where what the vote taught is kept in a run, and for what it was learnt."""
-    return member.run.segmenters / f"{file_name(lesion.name)}.vote.safetensors", job.identity(lesion)
+    return _kept_in(member.run, lesion), job.identity(lesion)
+
+
+def _kept_in(run: Run, lesion: lesions.Lesion) -> Path:
+    return run.segmenters / f"{file_name(lesion.name)}.vote.safetensors"
+
+
+def lesions_to_draw(
+    run: Run, task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] = ()
+) -> tuple[lesions.Lesion, ...]:
+    """Return `lesions_of`; where no class is said to mean none, those meant by it for which a run, or a fold, learnt.
+
+    Raises
+    ------
+    InputError
+        As `lesions_of`.
+    """
+    named = lesions.lesions_of(task, wanted, negatives)
+    return named if negatives else tuple(_as_learnt(run, lesion, task) for lesion in named)
+
+
+def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
+    for one in (run, *run.parts()):
+        # A damaged file is named where masks are drawn with it.
+        with suppress(MissingFileError, InputError):
+            made_for = cast(dict[str, Json], read_checkpoint(_kept_in(one, lesion)).facts["made_for"])
+            if made_for["version"] == cases.LEARNING_VERSION:
+                none = tuple(cast(list[str], made_for["negatives"]))
+                labels = tuple(name for name in task.target(lesion.target).label_names if name not in none)
+                return replace(lesion, labels=labels, negatives=none, is_either_class=bool(made_for["either"]))
+    return lesion
 
 
 def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:

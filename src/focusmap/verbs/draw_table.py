@@ -12,7 +12,7 @@ from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
 from focusmap.models import load_explainable_run, load_run_net, model_fingerprint, model_folder, needs_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
-from focusmap.segmentation import Drawn, Job, Member, lesions_of, refuse_autoencoder
+from focusmap.segmentation import Drawn, Job, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
 from focusmap.study.cohort import load_cohort
 from focusmap.study.recipe import read_recipe
@@ -61,12 +61,12 @@ def segment_table(folder: Path, request: SegmentRequest, options: RunOptions = R
     model = load_run_net(folder, "cpu")
     refuse_more_than_images(folder, needs_of(model))
     refuse_autoencoder(model.explainable(), folder)
-    lesions_of(model.task, request.targets, request.negatives)
     run = open_run(folder.absolute())
+    lesions = lesions_to_draw(run, model.task, request.targets, request.negatives)
     recipe = read_recipe(run.recipe).with_segmentation_of(options.recipe)
     own = replace(request, inputs=(), out=None)
     fingerprint = model_fingerprint(model_folder(folder))
-    question = f"{fingerprint} masks {own.targets} {own.negatives} {own.method} {recipe.segmentation}"
+    question = f"{fingerprint} masks {lesions} {own.method} {recipe.segmentation}"
     streamed = Streamed(table, out, question, request.declaration, options, resume=request.resume)
     with TemporaryDirectory() as nowhere:
         none = Samples.from_files(load_cohort(run.folder).take([]))
@@ -104,7 +104,7 @@ def _masks(folder: Path, request: SegmentRequest, options: RunOptions) -> Draw:
     import torch
 
     view, parts = load_run_net(folder, "cpu").explainable(), first_parts_of(open_run(folder))
-    lesions = lesions_of(view.card.task, request.targets, request.negatives)
+    lesions = lesions_to_draw(parts.run, view.card.task, request.targets, request.negatives)
     job = Job(options.recipe, request.tune_on_masks, torch.device("cpu"), options.progress, showing_of(folder))
 
     def draw(samples: Samples, place: Path) -> Sequence[Failure]:

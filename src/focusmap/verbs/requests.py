@@ -102,6 +102,10 @@ class ExplainRequest:
         normalise(self)
 
 
+MASKS_FOLLOW = "masks of lesions follow, beyond --budget: five to ten minutes per model on two cores"
+"""What is said before a run that draws masks, too."""
+
+
 @with_parameters
 @dataclass(frozen=True)
 class SegmentRequest:

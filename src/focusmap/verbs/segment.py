@@ -7,7 +7,7 @@ import torch
 
 from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table
 from focusmap.models import load_run_net, showing_of
-from focusmap.segmentation import Drawn, Job, Member, lesions_of, refuse_autoencoder
+from focusmap.segmentation import Drawn, Job, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.split import Parts, first_parts_of, parts_of
@@ -46,7 +46,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     members = _members(run, request, options)
     view = members[0].view
     refuse_autoencoder(view, folder)
-    lesions = lesions_of(view.card.task, request.targets, request.negatives)
+    lesions = lesions_to_draw(run, view.card.task, request.targets, request.negatives)
     device = torch.device(choose_devices(options.devices).accelerator)
     recipe = read_recipe(run.recipe).with_segmentation_of(options.recipe)
     job = Job(recipe, request.tune_on_masks, device, options.progress, showing_of(folder))
