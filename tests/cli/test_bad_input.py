@@ -33,7 +33,7 @@ def first_image(study):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "0 bytes|empty"), (b"not an image", "not a|no image|neither"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
+    [(b"", "0 bytes|empty"), (b"some words", "is a text, not an image"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
 )
 def test_a_image_that_is_none_is_named(study, refused, content, message):
     import re

@@ -211,8 +211,8 @@ def huge_jpeg():
 
 DAMAGED = {
     "empty": (b"", "empty"),
-    "text": (b"image,label\na.png,1\n", "it is a text"),
-    "Chinese text, cut off": ("影像".encode() * 58, "it is a text"),
+    "text": (b"image,label\na.png,1\n", "it is a text, not an image"),
+    "Chinese text, cut off": ("影像".encode() * 58, "it is a text, not an image"),
     "unknown": (b"\x01\x02\x03\x04\x05", "begins with the bytes 01 02 03 04 05"),
     "signature only": (b"\x89PNG\r\n\x1a\n", "header is damaged"),
     "huge PNG": (huge_png(), "100000 x 100000"),

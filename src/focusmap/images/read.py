@@ -230,7 +230,7 @@ def _recognise(path: Path) -> Format:
     if nifti.is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
         raise UnreadableImageError("is one of a pair of Analyze or NIfTI (.hdr and .img). Save both as one .nii file")
     known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
-    found = "is a text" if _is_text(head) else f"begins with the bytes {head[:8].hex(' ')}"
+    found = "is a text, not an image" if _is_text(head) else f"begins with the bytes {head[:8].hex(' ')}"
     raise UnreadableImageError(f"its content is none of {known}; it {found}")
 
 
