@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import focusmap
-from focusmap.basics import Only, Setting, require
+from focusmap.basics import Setting, require
 from focusmap.cli.groups import FORCE, RUN, Reading
 from focusmap.dicom import DicomAction, DicomRequest
 from focusmap.study import ESCAPE
@@ -25,10 +25,7 @@ class Serve:
       curl -F files=@film.png http://127.0.0.1:8000/api/predict    the same answer for a program"""
 
     run: Annotated[Path, RUN]
-    request: Annotated[
-        ServeRequest,
-        Only("host", "port", "token", "language", "keep", "largest", "seconds", "memory", "alike", "devices", "engine"),
-    ] = ServeRequest()
+    request: ServeRequest = ServeRequest()
     reading: Reading = Reading()
 
     def __call__(self) -> None:
@@ -86,27 +83,7 @@ class Dicom:
     action: Annotated[
         DicomAction, Setting("write, deidentify, query, fetch, send, watch", "ACTION", is_positional=True)
     ]
-    request: Annotated[
-        DicomRequest,
-        Only(
-            "inputs",
-            "model",
-            "out",
-            "kinds",
-            "codes",
-            "follow_links",
-            "server",
-            "filters",
-            "study",
-            "send_to",
-            "listen",
-            "host",
-            "callers",
-            "every",
-            "quiet",
-            "queue",
-        ),
-    ] = DicomRequest()
+    request: DicomRequest = DicomRequest()
     reading: Reading = Reading()
 
     def __call__(self) -> None:

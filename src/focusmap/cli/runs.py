@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from focusmap.audit import Audit as Findings
     from focusmap.study import Cohort, Roster
 
-# Options that `train` and `run` share.
-TRAINING_OPTIONS = (
-    "recipe", "budget", "folds", "accept", "skip_unreadable", "group_near_duplicates", "store", "workers", "engine",
-    "address", "devices", "force",
+# Options of all commands that learn from a label file, and those that `train` and `run` add.
+COHORT_OPTIONS = (
+    "recipe", "accept", "skip_unreadable", "group_near_duplicates", "workers", "engine", "address", "force",
 )  # fmt: skip
+TRAINING_OPTIONS = (*COHORT_OPTIONS, "folds", "store", "budget", "devices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +95,7 @@ class Prepare:
     out: Annotated[Path, RUN_FOLDER]
     study: Study = Study()
     source: RecipeFile = RecipeFile()
-    options: Annotated[
-        RunOptions,
-        Only(
-            "recipe",
-            "folds",
-            "accept",
-            "skip_unreadable",
-            "group_near_duplicates",
-            "store",
-            "workers",
-            "engine",
-            "address",
-            "force",
-        ),
-    ]
+    options: Annotated[RunOptions, Only(*COHORT_OPTIONS, "folds", "store")]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -136,10 +122,7 @@ class Train:
       focusmap train --resume runs/first"""
 
     learning: Learning = Learning()
-    options: Annotated[
-        RunOptions,
-        Only(*TRAINING_OPTIONS, "n_nodes"),
-    ]
+    options: Annotated[RunOptions, Only(*TRAINING_OPTIONS, "n_nodes")]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -174,20 +157,7 @@ class Tune:
     trials: Annotated[int, Setting("recipes to try, those tried before among them", "N")] = 20
     study: Study = Study()
     source: RecipeFile = RecipeFile()
-    options: Annotated[
-        RunOptions,
-        Only(
-            "recipe",
-            "accept",
-            "skip_unreadable",
-            "group_near_duplicates",
-            "workers",
-            "engine",
-            "address",
-            "devices",
-            "force",
-        ),
-    ]
+    options: Annotated[RunOptions, Only(*COHORT_OPTIONS, "devices")]
     reading: Reading = Reading()
     typed: Mapping[str, object] = field(default_factory=dict)
 
@@ -216,10 +186,7 @@ class Run:
       focusmap run --resume runs/first                                                continue after an interruption"""
 
     learning: Learning = Learning()
-    options: Annotated[
-        RunOptions,
-        Only(*TRAINING_OPTIONS, "language", "track"),
-    ]
+    options: Annotated[RunOptions, Only(*TRAINING_OPTIONS, "language", "track")]
     segment: Annotated[bool, Setting("draw masks, from image-level labels alone", title="masks of lesions")] = False
     masks: Annotated[SegmentRequest, Only("negatives", "tune_on_masks", title="masks of lesions")]
     reading: Reading = Reading()

@@ -14,6 +14,7 @@ from focusmap.api import answer_of, can_segment
 from focusmap.basics import FocusmapError, InputError, Json, read_json, read_table
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
+from focusmap.dicom.request import OBJECT_KINDS
 from focusmap.dicom.sources import Sources, sources_of
 from focusmap.evaluation import IN_WORDS, SHOWN
 from focusmap.images import read_mask
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from focusmap.api import LoadedModel
-
-KINDS = ("sr", "seg", "map", "sc")
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,12 @@ class Answering:
     codes
         How findings are coded, by label.
     kinds
-        Which objects are made: of `KINDS`.
+        Which objects are made: of `OBJECT_KINDS`.
     """
 
     model: "LoadedModel"
     codes: Codes
-    kinds: Sequence[str] = KINDS
+    kinds: Sequence[str] = OBJECT_KINDS
 
     @property
     def takes_volumes(self) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from focusmap.basics import InputError
 from focusmap.convert import dicom_files
-from focusmap.dicom.answering import KINDS, Answering, read_codes, write_objects
+from focusmap.dicom.answering import Answering, read_codes, write_objects
 from focusmap.dicom.archive import SHOWN, Archive
 from focusmap.dicom.deidentify import deidentify
 from focusmap.dicom.jobs import Jobs
-from focusmap.dicom.request import DicomAction, DicomRequest
+from focusmap.dicom.request import OBJECT_KINDS, DicomAction, DicomRequest
 from focusmap.dicom.watch import SECONDS_BETWEEN_LOOKS, TITLE, Lookout, Station, listen, maker
 from focusmap.images import refuse_links_out
 
@@ -38,7 +38,7 @@ def _write(request: DicomRequest) -> Iterator[str]:
     from focusmap.api import load_model
 
     model, out = _named(request.model, "--model RUN"), _named(request.out, "--out DIR")
-    answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
+    answering = Answering(load_model(model), read_codes(request.codes), request.kinds or OBJECT_KINDS)
     answers = write_objects(answering, _inputs(request), out)
     n_objects = sum(len(answer.objects) for answer in answers)
     yield f"objects: {out} ({n_objects} about {len(answers)} image{'s' * (len(answers) != 1)})"
@@ -90,7 +90,7 @@ def _watch(request: DicomRequest) -> Iterator[str]:
     from focusmap.api import load_model
 
     model, archive = _named(request.model, "--model RUN"), Archive(_text(request.send_to, "--send-to URL"))
-    answering = Answering(load_model(model), read_codes(request.codes), request.kinds or KINDS)
+    answering = Answering(load_model(model), read_codes(request.codes), request.kinds or OBJECT_KINDS)
     jobs = Jobs(request.queue or model / "queue", request.quiet)
     messages: queue.Queue[str] = queue.Queue()
     lookout = None

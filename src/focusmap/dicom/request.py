@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from focusmap.basics import InputError, Setting, normalise, with_parameters
 
 DicomAction = Literal["write", "deidentify", "query", "fetch", "send", "watch"]
+OBJECT_KINDS = ("sr", "seg", "map", "sc")
+"""Structured report, segmentation, parametric maps, secondary captures."""
 
 
 @with_parameters
@@ -61,5 +63,5 @@ class DicomRequest:
     def __post_init__(self) -> None:
         normalise(self)
         for kind in self.kinds:
-            if kind not in ("sr", "seg", "map", "sc"):
-                raise InputError(f"--kind {kind!r} is not one of sr, seg, map, sc.")
+            if kind not in OBJECT_KINDS:
+                raise InputError(f"--kind {kind!r} is not one of {', '.join(OBJECT_KINDS)}.")
