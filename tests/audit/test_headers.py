@@ -10,7 +10,7 @@ import pytest
 from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.metadata import metadata_of
 from focusmap.cli import main
-from focusmap.images import identity
+from focusmap.images import dicom_identity
 from focusmap.study import Cohort, Declaration, read_cohort
 from support.audited import found, must_find, textures
 from support.dicom_files import a_dataset, saved
@@ -33,7 +33,7 @@ PAIRS = [f"H{k // 2}" for k in range(N)]
 
 def test_a_table_without_patients_takes_those_of_the_headers(tmp_path: Path) -> None:
     cohort = written(tmp_path, PAIRS)
-    assert identity(tmp_path / "000.dcm").patient_id == "H0"
+    assert dicom_identity(tmp_path / "000.dcm").patient_id == "H0"
     assert cohort.patient_ids.tolist() == PAIRS
     assert any("the headers do (20 patients)" in note for note in cohort.study.notes)
     assert found(audit_cohort(cohort), "no-patient-column") is None

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from focusmap.basics import (
     IMAGE_SUFFIX,
+    IMAGE_SUFFIXES,
     DiskError,
     InputError,
     MissingFileError,
@@ -22,8 +23,9 @@ from focusmap.basics import (
 from focusmap.images.read import FORMATS
 
 
-def test_what_is_called_like_a_image_can_be_read():
-    suffixes = [suffix for known in FORMATS for suffix in known.suffixes]
+def test_what_is_called_like_an_image_can_be_read():
+    assert [known.name for known in FORMATS] == list(IMAGE_SUFFIXES)
+    suffixes = [suffix for of_format in IMAGE_SUFFIXES.values() for suffix in of_format]
     assert all(IMAGE_SUFFIX.fullmatch(suffix) and IMAGE_SUFFIX.search(f"a{suffix.upper()}") for suffix in suffixes)
     assert not any(IMAGE_SUFFIX.search(name) for name in ("png", "report.txt", "a.png.csv", "3.5"))
 

@@ -20,7 +20,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.tag import Tag
 
 from focusmap.basics import UnreadableImageError
-from focusmap.images.dicom import parse
+from focusmap.images.dicom import parse_dicom
 from focusmap.images.dicom_pixels import layout_of, stored_frame
 from focusmap.images.read import read_image
 from support.dicom_files import a_dataset, saved
@@ -666,7 +666,7 @@ def test_stored_and_shown_values_are_pydicoms_in_all_files_that_it_ships():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                dataset = parse(path)
+                dataset = parse_dicom(path)
                 layout = layout_of(dataset)
                 ours = [stored_frame(dataset, layout, index) for index in range(min(layout.n_frames, 5))]
             except UnreadableImageError:

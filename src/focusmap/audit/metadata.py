@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focusmap.images import parse
+from focusmap.basics import IMAGE_SUFFIXES
+from focusmap.images import parse_dicom
 from focusmap.study.paths import may_be_dicom
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ TIMES = ("AcquisitionTime", "ContentTime", "SeriesTime", "StudyTime")
 OF_EXIF = {"make": 0x010F, "model": 0x0110, "software": 0x0131}
 EXIF_TIMES = (0x9003, 0x0132)
 EXIF_BLOCK = 0x8769
-PLAIN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp")
+WITH_EXIF = tuple(suffix for name in ("JPEG", "PNG", "TIFF", "WebP") for suffix in IMAGE_SUFFIXES[name])
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def metadata_of(file: Path) -> Metadata:
         warnings.simplefilter("ignore")
         try:
             if may_be_dicom(file.name):
-                return _of_dicom(parse(file, with_pixels=False))
-            return Metadata(made=_of_raster(file)) if file.suffix.lower() in PLAIN_SUFFIXES else Metadata()
+                return _of_dicom(parse_dicom(file, with_pixels=False))
+            return Metadata(made=_of_raster(file)) if file.suffix.lower() in WITH_EXIF else Metadata()
         except Exception:
             return Metadata()
 

@@ -11,6 +11,8 @@ from .errors import listed as listed
 from .errors import nearest as nearest
 from .errors import suggest as suggest
 from .files import HASHES as HASHES
+from .files import IMAGE_SUFFIX as IMAGE_SUFFIX
+from .files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .files import Json as Json
 from .files import atomic as atomic
 from .files import atomic_folder as atomic_folder
@@ -35,7 +37,6 @@ from .files import write_failures as write_failures
 from .files import write_json as write_json
 from .files import write_table as write_table
 from .files import write_text as write_text
-from .heads import IMAGE_SUFFIX as IMAGE_SUFFIX
 from .heads import READ_AS as READ_AS
 from .heads import without_units as without_units
 from .installation import CHINESE as CHINESE

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+IMAGE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "DICOM": (".dcm", ".dicom", ".ima"),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WebP": (".webp",),
+    "NIfTI": (".nii", ".nii.gz"),
+}
+"""How names of image files end, for each format that `focusmap.images.read` reads."""
+IMAGE_SUFFIX = re.compile(
+    f"(?:{'|'.join(re.escape(suffix) for suffixes in IMAGE_SUFFIXES.values() for suffix in suffixes)})$", re.IGNORECASE
+)
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 HASHES = "hashes.json"
 BLOCK = 2**24

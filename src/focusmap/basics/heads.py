@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.basics.errors import InputError, listed
+from focusmap.basics.files import IMAGE_SUFFIX
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE_SUFFIX = re.compile(r"\.(?:png|jpe?g|jpe|jfif|dcm|dicom|ima|tiff?|bmp|dib|gif|webp|nii|nii\.gz)$", re.IGNORECASE)
-"""How the names of the images end that can be read."""
 READ_AS = "read_as"
 MOST_HEADS, PEEKED = 10, 50
 """Rows in which the names are looked for where the first has none, and rows that say what a column holds."""

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.basics import FocusmapError, UnreadableImageError, files_within, listed
+from focusmap.basics import IMAGE_SUFFIXES, FocusmapError, UnreadableImageError, files_within, listed
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
-from focusmap.images import Layout, items, layout_of, modality_values, numbers, stored_frame
+from focusmap.images import Layout, attribute_numbers, layout_of, modality_values, sequence_items, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
-from focusmap.images.dicom import Identity, identity, parse, read_frames, with_look_ups
+from focusmap.images.dicom import Identity, dicom_identity, parse_dicom, read_frames, with_look_ups
 from focusmap.study import names_nobody, normal_id
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
 
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
 MAGIC, MAGIC_OFFSET = b"DICM", 128
 DIRECTORY = "DICOMDIR"
 BESIDE = "._"
@@ -37,7 +36,7 @@ def is_dicom(path: Path) -> bool:
     """Return True for a file that is DICOM by its content or its name, but for what a disc or macOS puts beside it."""
     if not path.is_file() or path.name.upper() == DIRECTORY or path.name.startswith(BESIDE):
         return False
-    if path.name.lower().removesuffix(".gz").endswith(SUFFIXES):
+    if path.name.lower().removesuffix(".gz").endswith(IMAGE_SUFFIXES["DICOM"]):
         return True
     return read_head(path, MAGIC_OFFSET + len(MAGIC))[MAGIC_OFFSET:] == MAGIC
 
@@ -70,7 +69,8 @@ def unpack_dicom(source: Path) -> Iterator[Packed]:
 
 def _frames(path: Path, name: str) -> Iterator[PackedImage]:
     plain = name.removesuffix(".gz")
-    stem = str(PurePosixPath(plain).with_suffix("")) if plain.lower().endswith(SUFFIXES) else plain
+    has_suffix = plain.lower().endswith(IMAGE_SUFFIXES["DICOM"])
+    stem = str(PurePosixPath(plain).with_suffix("")) if has_suffix else plain
     for number, frame in enumerate(read_frames(path), start=1):
         cells = {"patient_id": frame.patient_id, "series": frame.series, "source": name, "frame": str(number)}
         yield PackedImage(f"{stem}_{number:04d}" if frame.n_frames > 1 else stem, frame.image.pixels, cells)
@@ -149,7 +149,7 @@ def _series_of(paths: Sequence[Path]) -> dict[Identity, list[Path]]:
     Anonymisers have given one UID to the series of several people, who differ in their names where their ids say
     nothing. Who is not named in some files of a series, and is one person in the others, is that person.
     """
-    known = [replace(one, name=_telling_name(one)) for one in map(identity, paths)]
+    known = [replace(one, name=_telling_name(one)) for one in map(dicom_identity, paths)]
     # One person may be written in two ways within a series.
     first = {normal_id(one.patient_id): one.patient_id for one in reversed(known)}
     known = [replace(one, patient_id=first[normal_id(one.patient_id)] if one.patient_id else "") for one in known]
@@ -238,7 +238,7 @@ def _slices(path: Path, name: str) -> Iterator[Slice]:
     # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = parse(path)
+        dataset = parse_dicom(path)
         layout = layout_of(dataset)
         for index in range(layout.n_frames):
             shown = name if layout.n_frames == 1 else f"{name} frame {index + 1}"
@@ -284,9 +284,9 @@ def _offset(dataset: "FileDataset", index: int, directions: NDArray[np.float64])
 
     Offsets from 0 on run across the slices; others are places along the patient's axis.
     """
-    if items(dataset, "PerFrameFunctionalGroupsSequence"):
+    if sequence_items(dataset, "PerFrameFunctionalGroupsSequence"):
         return 0.0
-    offsets = numbers(dataset, "GridFrameOffsetVector")
+    offsets = attribute_numbers(dataset, "GridFrameOffsetVector")
     if not offsets:
         raise UnreadableImageError(
             "its frames have one ImagePositionPatient, and neither a PlanePositionSequence nor a GridFrameOffsetVector "
@@ -300,11 +300,11 @@ def _offset(dataset: "FileDataset", index: int, directions: NDArray[np.float64])
 
 def _numbers(dataset: "Dataset", index: int, group: str, keyword: str, expected: int) -> NDArray[np.float64]:
     """Return numbers that describe a frame: from its own functional group, the shared one, or the file."""
-    per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")[index : index + 1]
-    shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
-    described = [item for holder in (*per_frame, *shared) for item in items(holder, group)[:1]]
+    per_frame = sequence_items(dataset, "PerFrameFunctionalGroupsSequence")[index : index + 1]
+    shared = sequence_items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    described = [item for holder in (*per_frame, *shared) for item in sequence_items(holder, group)[:1]]
     for holder in (*described, dataset):
-        found = numbers(holder, keyword)
+        found = attribute_numbers(holder, keyword)
         if found and len(found) != expected:
             raise UnreadableImageError(f"{keyword} has {len(found)} values; {expected} were expected")
         if found:

@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from focusmap.basics import FocusmapError, InputError, write_text
 from focusmap.convert import dicom_files
 from focusmap.dicom.sources import IMAGES_ONLY, completed
-from focusmap.images import parse
+from focusmap.images import parse_dicom
 from focusmap.study import normal_id
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def deidentify(places: Sequence[Path], out: Path) -> Deidentified:
 
 def _renamed(file: Path, secret: Secret) -> tuple[str, "Dataset"]:
     """Return the PatientID of an image, and its data set without names; `InputError` if it is no image."""
-    dataset = parse(file)
+    dataset = parse_dicom(file)
     if "PixelData" not in dataset:
         raise InputError("is no image; reports, masks and presentations are not written")
     return str(dataset.get("PatientID") or ""), without_names(dataset, secret)

@@ -12,7 +12,7 @@ import numpy as np
 
 from focusmap.basics import InputError, UnreadableImageError
 from focusmap.convert import PackedVolume, dicom_files, unpack_dicom_volumes
-from focusmap.images import numbers, parse
+from focusmap.images import attribute_numbers, parse_dicom
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -101,8 +101,8 @@ def _volumes(place: Path, folder: Path) -> Iterator[Sources]:
 
 def _height(dataset: "Dataset") -> float:
     """Return how far a slice lies along the direction across the slices, as the volume was put together."""
-    directions = np.array(numbers(dataset, "ImageOrientationPatient")).reshape(2, 3)
-    return float(np.array(numbers(dataset, "ImagePositionPatient")) @ np.cross(*directions))
+    directions = np.array(attribute_numbers(dataset, "ImageOrientationPatient")).reshape(2, 3)
+    return float(np.array(attribute_numbers(dataset, "ImagePositionPatient")) @ np.cross(*directions))
 
 
 def header(path: Path) -> "FileDataset":
@@ -117,7 +117,7 @@ def header(path: Path) -> "FileDataset":
         # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
         warnings.simplefilter("ignore")
         try:
-            dataset = parse(path, with_pixels=False)
+            dataset = parse_dicom(path, with_pixels=False)
             known = bool(dataset.get("SOPClassUID"))
         # pydicom fails on damaged headers in each of its own ways.
         except Exception:

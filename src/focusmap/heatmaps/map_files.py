@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from focusmap.basics import IMAGE_SUFFIX, atomic, cut_to
 from focusmap.evaluation import SHOWN, Why
 from focusmap.heatmaps.methods import FOCUS
-from focusmap.images import KEY
+from focusmap.images import MAP_KEY
 from focusmap.study import Batch
 
 INDEX_COLUMNS = [
@@ -64,7 +64,7 @@ def write_map(path: Path, heat_map: np.ndarray) -> None:
     At zlib's lowest level: twice as fast as `numpy.savez_compressed`, and as small.
     """
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr(f"{KEY}.npy", _npy_bytes(heat_map))
+        archive.writestr(f"{MAP_KEY}.npy", _npy_bytes(heat_map))
 
 
 def write_binary(path: Path, region: np.ndarray) -> None:

@@ -15,12 +15,12 @@ from .crop import parse_crop as parse_crop
 from .crop import parse_part as parse_part
 from .crop import shares_box as shares_box
 from .dicom import Identity as Identity
-from .dicom import identity as identity
-from .dicom import parse as parse
+from .dicom import dicom_identity as dicom_identity
+from .dicom import parse_dicom as parse_dicom
 from .dicom import read_frames as read_frames
 from .dicom import with_look_ups as with_look_ups
-from .dicom_attributes import items as items
-from .dicom_attributes import numbers as numbers
+from .dicom_attributes import attribute_numbers as attribute_numbers
+from .dicom_attributes import sequence_items as sequence_items
 from .dicom_display import modality_values as modality_values
 from .dicom_pixels import Layout as Layout
 from .dicom_pixels import layout_of as layout_of
@@ -43,7 +43,7 @@ from .prepare import scale_of as scale_of
 from .prepare import standardise as standardise
 from .prepare import standardised_file as standardised_file
 from .prepare import to_source as to_source
-from .read import KEY as KEY
+from .read import MAP_KEY as MAP_KEY
 from .read import MASK_REMEDY as MASK_REMEDY
 from .read import image_files as image_files
 from .read import is_image as is_image

@@ -37,7 +37,7 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
     # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = parse(path)
+        dataset = parse_dicom(path)
         layout = dicom_pixels.layout_of(dataset)
         if layout.n_frames != 1:
             raise UnreadableImageError(
@@ -67,7 +67,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = parse(path)
+        dataset = parse_dicom(path)
         layout = dicom_pixels.layout_of(dataset)
         patient_id, series = (str(dataset.get(name) or "") for name in ("PatientID", "SeriesInstanceUID"))
     for index in range(layout.n_frames):
@@ -88,12 +88,12 @@ class Identity:
     name: str = ""
 
 
-def identity(path: Path) -> Identity:
+def dicom_identity(path: Path) -> Identity:
     """Return whose a file is; nothing of one that cannot be parsed, whose reader says why."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            dataset = parse(path, with_pixels=False)
+            dataset = parse_dicom(path, with_pixels=False)
             names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "PatientName")
             return Identity(*(str(dataset.get(name) or "").strip() for name in names))
         # pydicom fails on damaged headers in each of its own ways.
@@ -101,7 +101,7 @@ def identity(path: Path) -> Identity:
             return Identity()
 
 
-def parse(path: Path, *, with_pixels: bool = True) -> "FileDataset":
+def parse_dicom(path: Path, *, with_pixels: bool = True) -> "FileDataset":
     """Return the data set of a file, whatever its transfer syntax, packed by gzip or not.
 
     Raises
@@ -175,12 +175,12 @@ def _plane(dataset: "FileDataset", layout: dicom_pixels.Layout, index: int = 0) 
 
 def with_look_ups(dataset: "Dataset", index: int) -> "Dataset":
     """Return what describes the pixels of a frame: enhanced objects keep it in functional groups (C.7.6.16)."""
-    shared = dicom_attributes.items(dataset, "SharedFunctionalGroupsSequence")
-    of_frames = dicom_attributes.items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = dicom_attributes.sequence_items(dataset, "SharedFunctionalGroupsSequence")
+    of_frames = dicom_attributes.sequence_items(dataset, "PerFrameFunctionalGroupsSequence")
     groups = [*shared[:1], *of_frames[index : index + 1]]
     if not groups:
         return dataset
     described = dataset.group_dataset(0x0028)
-    for macro in (dicom_attributes.items(group, name) for group in groups for name in LOOK_UP_MACROS):
+    for macro in (dicom_attributes.sequence_items(group, name) for group in groups for name in LOOK_UP_MACROS):
         described.update(macro[0] if macro else {})
     return described

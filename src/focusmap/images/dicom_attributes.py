@@ -28,7 +28,7 @@ PATIENT_GROUPS = (0x0010,)
 IDENTIFYING_GROUPS = (0x0008, 0x0010, 0x0020, 0x0032, 0x0038, 0x0040)
 
 
-def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
+def attribute_numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     """Return the numbers of an attribute; none where it is absent or empty.
 
     Raises
@@ -43,7 +43,7 @@ def numbers(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
 
 def number(dataset: "Dataset", keyword: str, default: float) -> float:
     """Return the one number of an attribute, or `default`; `UnreadableImageError` if there are several that differ."""
-    values = numbers(dataset, keyword)
+    values = attribute_numbers(dataset, keyword)
     if len(set(values)) > 1:
         several = ", ".join(f"{value:g}" for value in values)
         raise UnreadableImageError(f"{keyword} has the values {several}; one was expected")
@@ -67,7 +67,7 @@ def word(dataset: "Dataset", keyword: str) -> str:
     return values[0].strip(" \0").upper() if values else ""
 
 
-def words(dataset: "Dataset", keyword: str) -> tuple[bytes, str]:
+def word_bytes(dataset: "Dataset", keyword: str) -> tuple[bytes, str]:
     """Return the bytes of an attribute, and ``<`` or ``>`` for the order of those of a number; empty where absent."""
     from pydicom.dataelem import RawDataElement
 
@@ -82,7 +82,7 @@ def words(dataset: "Dataset", keyword: str) -> tuple[bytes, str]:
     return struct.pack(f"<{len(several)}H", *(int(one) & 0xFFFF for one in several)), "<"
 
 
-def items(dataset: "Dataset", keyword: str) -> list["Dataset"]:
+def sequence_items(dataset: "Dataset", keyword: str) -> list["Dataset"]:
     """Return the items of a sequence; none where it is absent, empty, or no sequence."""
     from pydicom.sequence import Sequence as Items
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from focusmap.basics import UnreadableImageError
 from focusmap.images.budget import check_parts
-from focusmap.images.dicom_attributes import items, number, numbers, word, words
+from focusmap.images.dicom_attributes import attribute_numbers, number, sequence_items, word, word_bytes
 from focusmap.images.dicom_pixels import Layout, Plane
 from focusmap.images.image import Pixels, over_black
 
@@ -136,7 +136,7 @@ def palette_image(stored: Plane, dataset: "Dataset", layout: Layout) -> Pixels:
 def _rescale(dataset: "Dataset") -> tuple[float, float, bool]:
     """Return slope, intercept, and whether they say anything; a slope of 0 or none is 1, no intercept is 0."""
     slope, intercept = number(dataset, "RescaleSlope", 1.0) or 1.0, number(dataset, "RescaleIntercept", 0.0)
-    both = bool(numbers(dataset, "RescaleSlope")) and bool(numbers(dataset, "RescaleIntercept"))
+    both = bool(attribute_numbers(dataset, "RescaleSlope")) and bool(attribute_numbers(dataset, "RescaleIntercept"))
     return slope, intercept, both or (slope, intercept) != (1.0, 0.0)
 
 
@@ -158,7 +158,9 @@ def _window(dataset: "Dataset") -> Window | None:
     """Return the first window whose width its function allows: at least 1 of LINEAR, above 0 of others."""
     name = word(dataset, "VOILUTFunction")
     function: Function = "LINEAR_EXACT" if name == "LINEAR_EXACT" else "SIGMOID" if name == "SIGMOID" else "LINEAR"
-    for centre, width in zip(numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth"), strict=False):
+    for centre, width in zip(
+        attribute_numbers(dataset, "WindowCenter"), attribute_numbers(dataset, "WindowWidth"), strict=False
+    ):
         if width >= 1 or (width > 0 and function != "LINEAR"):
             return Window(centre, width, function)
     return None
@@ -166,7 +168,7 @@ def _window(dataset: "Dataset") -> Window | None:
 
 def _look_up(dataset: "Dataset", keyword: str, *, signed: bool) -> LookUp | None:
     """Return the first table of a sequence that has a descriptor and entries (C.11.1.1, C.11.2.1.1)."""
-    for item in items(dataset, keyword):
+    for item in sequence_items(dataset, keyword):
         table = _table(item, "LUTDescriptor", "LUTData", signed=signed)
         if table is not None:
             return table
@@ -178,7 +180,7 @@ def _table(item: "Dataset", descriptor: str, data: str, *, signed: bool) -> Look
 
     0 entries are 65536. Entries of up to 8 bits may lie in bytes or in words, which their number tells.
     """
-    described, (content, order) = numbers(item, descriptor), words(item, data)
+    described, (content, order) = attribute_numbers(item, descriptor), word_bytes(item, data)
     if len(described) < 3 or not content:
         return None
     n_entries, first, bits = (int(value) for value in described[:3])
@@ -205,12 +207,12 @@ def _palette(dataset: "Dataset", colour: str, layout: Layout) -> LookUp:
     """Return the table of a colour; `UnreadableImageError` if there is none."""
     descriptor, data = f"{colour}PaletteColorLookupTableDescriptor", f"{colour}PaletteColorLookupTableData"
     # The standard has all descriptors the same; some writers leave out all but the first, and alpha has none.
-    known = descriptor if numbers(dataset, descriptor) else f"Red{descriptor.removeprefix(colour)}"
+    known = descriptor if attribute_numbers(dataset, descriptor) else f"Red{descriptor.removeprefix(colour)}"
     segmented = f"Segmented{data}"
     table = _table(dataset, known, data, signed=layout.signed)
-    if table is None and len(numbers(dataset, known)) >= 3:
-        n_entries, first, bits = (int(value) for value in numbers(dataset, known)[:3])
-        entries = _expanded(*words(dataset, segmented), bits)[: (n_entries % LUT_ENTRIES) or LUT_ENTRIES]
+    if table is None and len(attribute_numbers(dataset, known)) >= 3:
+        n_entries, first, bits = (int(value) for value in attribute_numbers(dataset, known)[:3])
+        entries = _expanded(*word_bytes(dataset, segmented), bits)[: (n_entries % LUT_ENTRIES) or LUT_ENTRIES]
         table = LookUp(_signed(first, signed=layout.signed), entries, bits) if len(entries) else None
     if table is None:
         raise UnreadableImageError(
@@ -260,10 +262,10 @@ def _expand(
 def _padding(stored: Plane, dataset: "Dataset", layout: Layout) -> NDArray[np.bool_] | None:
     """Return where pixels are padding (C.7.5.1.1.2): one value, or all from it to its limit; None where none is."""
     prefix = layout.keyword.removesuffix("PixelData")
-    limits = numbers(dataset, f"{prefix}PixelPaddingValue")
+    limits = attribute_numbers(dataset, f"{prefix}PixelPaddingValue")
     if not limits:
         return None
-    ends = [limits[0], *numbers(dataset, f"{prefix}PixelPaddingRangeLimit")[:1]]
+    ends = [limits[0], *attribute_numbers(dataset, f"{prefix}PixelPaddingRangeLimit")[:1]]
     if not layout.is_float:
         ends = [twin for end in ends if (twin := _as_stored(int(end), layout)) is not None]
     if not ends:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 ORIENTATION_TAG = 0x0112
 
 
@@ -28,7 +28,7 @@ def decode_with_pillow(content: bytes, *, first: bool = False) -> Pixels:
 
     # Its own limit lies below ours, which has been asked.
     Pillow.MAX_IMAGE_PIXELS = None
-    with Pillow.open(io.BytesIO(content), formats=FORMATS) as opened:
+    with Pillow.open(io.BytesIO(content), formats=PILLOW_FORMATS) as opened:
         check_plane_size(opened.height, opened.width)
         check_bytes(opened.height * opened.width * len(opened.getbands()), len(content))
         if not first:

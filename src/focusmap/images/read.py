@@ -1,4 +1,4 @@
-"""Reading an image: the content of the file decides which reader is asked, one format per file; and maps as written."""
+"""Reading images, masks and heat maps from files: the content of a file, not its name, decides who reads it."""
 
 import codecs
 import zipfile
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, files_within, listed
+from focusmap.basics.files import IMAGE_SUFFIX, IMAGE_SUFFIXES
 from focusmap.images import budget, dicom, nifti, raster, tiff
 from focusmap.images.image import Image
 
@@ -22,33 +23,33 @@ ShapeReader: TypeAlias = Callable[[Path], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Format:
-    """A file format, the bytes by which it is known, the names it usually has, and what reads its header alone."""
+    """A file format: what reads it, the bytes by which it is known, and what reads its header alone.
+
+    Parameters
+    ----------
+    name
+        A key of `IMAGE_SUFFIXES`.
+    signatures
+        Offset and bytes; one of them is enough.
+    """
 
     name: str
     read: Reader
-    offset: int
-    magic: bytes
-    suffixes: tuple[str, ...]
+    signatures: tuple[tuple[int, bytes], ...]
     shape: ShapeReader | None = None
 
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
+TIFF_SIGNATURES = ((0, b"II*\x00"), (0, b"MM\x00*"), (0, b"II+\x00"), (0, b"MM\x00+"))
+NIFTI_SIGNATURES = ((344, b"n+1"), (4, b"n+2"), (344, b"ni1"), (4, b"ni2"))
 FORMATS = (
-    Format("PNG", raster.read_png, 0, b"\x89PNG\r\n\x1a\n", (".png",), raster.png_shape),
-    Format("JPEG", raster.read_jpeg, 0, b"\xff\xd8\xff", (".jpg", ".jpeg", ".jpe", ".jfif"), raster.jpeg_shape),
-    Format("DICOM", dicom.read_dicom, 128, b"DICM", (".dcm", ".dicom", ".ima")),
-    Format("DICOM", dicom.read_dicom, 0, b"DICM", (".dcm", ".dicom", ".ima")),
-    Format("TIFF", tiff.read_tiff, 0, b"II*\x00", (".tif", ".tiff")),
-    Format("TIFF", tiff.read_tiff, 0, b"MM\x00*", (".tif", ".tiff")),
-    Format("TIFF", tiff.read_tiff, 0, b"II+\x00", (".tif", ".tiff")),
-    Format("TIFF", tiff.read_tiff, 0, b"MM\x00+", (".tif", ".tiff")),
-    Format("BMP", raster.read_other_raster, 0, b"BM", (".bmp", ".dib")),
-    Format("GIF", raster.read_other_raster, 0, b"GIF8", (".gif",)),
-    Format("WebP", raster.read_other_raster, 8, b"WEBP", (".webp",)),
-    Format("NIfTI", nifti.read_nifti, 344, b"n+1", NIFTI_SUFFIXES, nifti.nifti_shape),
-    Format("NIfTI", nifti.read_nifti, 4, b"n+2", NIFTI_SUFFIXES, nifti.nifti_shape),
-    Format("NIfTI", nifti.read_nifti, 344, b"ni1", NIFTI_SUFFIXES, nifti.nifti_shape),
-    Format("NIfTI", nifti.read_nifti, 4, b"ni2", NIFTI_SUFFIXES, nifti.nifti_shape),
+    Format("PNG", raster.read_png, ((0, b"\x89PNG\r\n\x1a\n"),), raster.png_shape),
+    Format("JPEG", raster.read_jpeg, ((0, b"\xff\xd8\xff"),), raster.jpeg_shape),
+    Format("DICOM", dicom.read_dicom, ((128, b"DICM"), (0, b"DICM"))),
+    Format("TIFF", tiff.read_tiff, TIFF_SIGNATURES),
+    Format("BMP", raster.read_other_raster, ((0, b"BM"),)),
+    Format("GIF", raster.read_other_raster, ((0, b"GIF8"),)),
+    Format("WebP", raster.read_other_raster, ((8, b"WEBP"),)),
+    Format("NIfTI", nifti.read_nifti, NIFTI_SIGNATURES, nifti.nifti_shape),
 )
 SIGNATURE_BYTES = 348
 NO_IMAGES = {
@@ -189,13 +190,12 @@ def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
     InputError, PermissionError
         If one is a symbolic link out of the folder, unless these are followed; if a folder may not be opened.
     """
-    known = tuple({suffix for kind in FORMATS for suffix in kind.suffixes})
     visible = (
         path
         for path in files_within(folder)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    images = sorted(path for path in visible if path.name.lower().endswith(known) or is_image(path))
+    images = sorted(path for path in visible if IMAGE_SUFFIX.search(path.name) or is_image(path))
     refuse_links_out(folder, (str(path.relative_to(folder)) for path in images), follow=follow_links)
     return images
 
@@ -218,7 +218,7 @@ def _recognise(path: Path) -> Format:
     if not head:
         raise UnreadableImageError("is empty (0 bytes)")
     for kind in FORMATS:
-        if head[kind.offset : kind.offset + len(kind.magic)] == kind.magic:
+        if any(head[offset:].startswith(signature) for offset, signature in kind.signatures):
             return kind
     if head[4:8] == b"ftyp":
         raise UnreadableImageError("is HEIC, AVIF or a film. Save it as PNG or JPEG")
@@ -229,7 +229,7 @@ def _recognise(path: Path) -> Format:
         return named
     if nifti.is_header(head) or (path.suffix == ".img" and path.with_suffix(".hdr").is_file()):
         raise UnreadableImageError("is one of a pair of Analyze or NIfTI (.hdr and .img). Save both as one .nii file")
-    known = ", ".join(dict.fromkeys(kind.name for kind in FORMATS))
+    known = ", ".join(kind.name for kind in FORMATS)
     found = "is a text, not an image" if _is_text(head) else f"begins with the bytes {head[:8].hex(' ')}"
     raise UnreadableImageError(f"its content is none of {known}; it {found}")
 
@@ -245,7 +245,7 @@ def _is_text(head: bytes) -> bool:
 def _named(path: Path) -> Format | None:
     """Return the format that a file's name says, packed by gzip or not."""
     name = path.name.lower().removesuffix(".gz")
-    return next((kind for kind in FORMATS if name.endswith(kind.suffixes)), None)
+    return next((kind for kind in FORMATS if name.endswith(IMAGE_SUFFIXES[kind.name])), None)
 
 
 def _reason(error: Exception, kind: Format | None) -> str:
@@ -267,7 +267,7 @@ def _misnamed(path: Path, kind: Format | None) -> str:
     return f" (the name says {named.name}, the content {kind.name})"
 
 
-KEY = "map"
+MAP_KEY = "map"
 # numpy reads an array's header by way of Python's parser, which several threads confuse in Python 3.11.
 ONE_AT_A_TIME = Lock()
 
@@ -278,6 +278,6 @@ def read_map(path: Path) -> np.ndarray:
         return np.asarray(read_image(path).pixels[0], dtype=np.float32)
     try:
         with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as stored:
-            return np.asarray(stored[KEY], dtype=np.float32)
+            return np.asarray(stored[MAP_KEY], dtype=np.float32)
     except (KeyError, ValueError, OSError, zipfile.BadZipFile):
-        raise InputError(f"{path}: is not a heat map with the key {KEY!r}.") from None
+        raise InputError(f"{path}: is not a heat map with the key {MAP_KEY!r}.") from None

@@ -241,7 +241,7 @@ class Kept(NamedTuple):
 def keep(room: "Room", sent: Sent, folder: Path) -> Kept:
     """Write an image, or those of a case, to a folder without anything that says whose they are."""
     if not room.form:
-        patient = images.identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
+        patient = images.dicom_identity(sent.file).patient_id if starts(sent.file, 128, DICOM) else ""
         return Kept(_keep_image(sent.file, folder), patient)
     rows = rows_of(room.model.folder, sent.file)
     kept = tuple(

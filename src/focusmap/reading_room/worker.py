@@ -20,7 +20,7 @@ from focusmap import heatmaps, models
 from focusmap.api import can_segment
 from focusmap.basics import FocusmapError, InputError, Json, read_json
 from focusmap.evaluation import Showing
-from focusmap.images import identity
+from focusmap.images import dicom_identity
 from focusmap.reading_room.cases import form_of, show_case
 from focusmap.reading_room.intake import DICOM, Sent, starts, unpack, without_paths
 from focusmap.reading_room.layers import draw_maps, keep, segment, show, show_alike
@@ -73,7 +73,7 @@ class Room:
 
     def group(self, file: Path) -> str:
         """Return what images of one patient have in common while this process lives; empty where nobody knows."""
-        patient = identity(file).patient_id if starts(file, 128, DICOM) else ""
+        patient = dicom_identity(file).patient_id if starts(file, 128, DICOM) else ""
         return hmac.new(self.secret.encode(), patient.encode(), "sha256").hexdigest()[:16] if patient else ""
 
     def facts(self) -> dict[str, Json]:

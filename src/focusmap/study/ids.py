@@ -324,9 +324,9 @@ def with_header_patients(study: Study, raw: pd.DataFrame) -> tuple[Study, pd.Dat
     cells = raw[study.path_column].str.strip()
     if not all(map(may_be_dicom, map(str, cells.unique()))):
         return study, raw
-    from focusmap.images import identity
+    from focusmap.images import dicom_identity
 
-    owner_of = {cell: identity(study.images / cell).patient_id for cell in map(str, cells.unique())}
+    owner_of = {cell: dicom_identity(study.images / cell).patient_id for cell in map(str, cells.unique())}
     if any(map(names_nobody, owner_of.values())) or len(set(owner_of.values())) < 2:
         return study, raw
     notes = (*study.notes, f"no column names the patients; the headers do ({len(set(owner_of.values()))} patients)")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError
-from focusmap.images import parse
+from focusmap.images import parse_dicom
 from focusmap.study.cohort import SPLIT_NAMES
 from focusmap.study.ids import names_nobody, normal_id
 
@@ -154,7 +154,7 @@ def _header(file: Path) -> tuple[str, ...]:
         # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
         warnings.simplefilter("ignore")
         try:
-            dataset = parse(file, with_pixels=False)
+            dataset = parse_dicom(file, with_pixels=False)
             values = [str(dataset.get(name) or "").strip() for name in ("PatientID", "AccessionNumber", "StudyDate",
                     "ViewPosition", "ImageLaterality", "Laterality", "Modality")]  # fmt: skip
         # pydicom fails on damaged headers in each of its own ways; the audit tells what cannot be read.

@@ -8,10 +8,8 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from focusmap.basics import IMAGE_SUFFIX, SHOWN, InputError, MissingFileError, listed
+from focusmap.basics import IMAGE_SUFFIX, IMAGE_SUFFIXES, SHOWN, InputError, MissingFileError, listed
 from focusmap.study.values import plain
-
-DICOM_SUFFIX = re.compile(r"\.(?:dcm|dicom|ima)(?:\.gz)?$", re.IGNORECASE)
 
 
 def may_be_dicom(name: str) -> bool:
@@ -20,7 +18,8 @@ def may_be_dicom(name: str) -> bool:
     >>> may_be_dicom("a.dcm"), may_be_dicom("IM0001"), may_be_dicom("1.2.840.113619"), may_be_dicom("a.png")
     (True, True, True, False)
     """
-    return DICOM_SUFFIX.search(name) is not None or IMAGE_SUFFIX.search(name) is None
+    says_dicom = name.lower().removesuffix(".gz").endswith(IMAGE_SUFFIXES["DICOM"])
+    return says_dicom or IMAGE_SUFFIX.search(name) is None
 
 
 def relative_path(cell: str, row: int, case: str = "") -> str:
