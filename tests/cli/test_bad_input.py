@@ -35,7 +35,7 @@ def first_image(study):
     ("content", "message"),
     [(b"", "0 bytes|empty"), (b"some words", "is a text, not an image"), (b"\x89PNG\r\n\x1a\n1234", "PNG")],
 )
-def test_a_image_that_is_none_is_named(study, refused, content, message):
+def test_an_image_that_is_none_is_named(study, refused, content, message):
     import re
 
     first_image(study).write_bytes(content)

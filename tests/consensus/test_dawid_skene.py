@@ -80,7 +80,7 @@ def test_known_truth_teaches_how_readers_err():
     assert (np.diff(taught.log_likelihoods) >= -1e-9).all()
 
 
-def test_a_image_that_nobody_read_is_unknown():
+def test_an_image_that_nobody_read_is_unknown():
     votes = np.array([[1, 1, 1], [0, 0, 0], [-1, -1, -1]])
     found = dawid_skene(votes, 2)
     assert np.isnan(found.posterior[2]).all()

@@ -113,7 +113,7 @@ def test_many_images_that_add_a_little_each_are_shown(cases, tmp_path):
         assert index["has_evidence"].tolist() == [shown] * 5
 
 
-def test_a_image_that_cannot_be_read_is_named_and_the_rest_of_its_case_explained(cases, tmp_path):
+def test_an_image_that_cannot_be_read_is_named_and_the_rest_of_its_case_explained(cases, tmp_path):
     (tmp_path / "images/A_pre.png").write_text("not an image")
     (tmp_path / "images/B_pre.png").unlink()
     (tmp_path / "images/B_post.png").unlink()

@@ -91,6 +91,6 @@ def test_noise_is_the_same_set_in_all_orientations_and_standard_normal():
     assert float(many.std()) == pytest.approx(1, abs=0.05)
 
 
-def test_a_image_that_is_not_square_is_mirrored_but_not_turned():
+def test_an_image_that_is_not_square_is_mirrored_but_not_turned():
     assert [tuple(x.shape) for x in orientations(torch.zeros(1, 2, 3))] == [(1, 2, 3)] * 4
     assert len(list(orientations(torch.zeros(1, 2, 2, 2)))) == 48

@@ -57,7 +57,7 @@ def test_the_maps_of_a_case_and_what_is_no_image_add_up_to_its_logit(pooling, fu
 
 
 @pytest.mark.parametrize("fusion", list(TABLE))
-def test_a_image_in_its_own_place_gives_the_logits_of_its_case(fusion):
+def test_an_image_in_its_own_place_gives_the_logits_of_its_case(fusion):
     net = net_of(pooling="max", n_covariates=TABLE[fusion], fusion="joint" if fusion == "none" else fusion)
     case = case_of(TABLE[fusion])
     encoded, nets = take_apart(net, case)
@@ -68,7 +68,7 @@ def test_a_image_in_its_own_place_gives_the_logits_of_its_case(fusion):
             torch.testing.assert_close(logits, net(case), rtol=1e-4, atol=1e-5)
 
 
-def test_a_image_in_the_place_of_another_is_the_case_with_that_image():
+def test_an_image_in_the_place_of_another_is_the_case_with_that_image():
     """Of the mean, whose weights do not depend on the images, nothing is held that would have changed."""
     net, case = net_of(pooling="mean"), case_of()
     other = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3))

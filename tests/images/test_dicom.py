@@ -33,7 +33,7 @@ def image_or_refusal(path):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_each_file_that_ships_with_pydicom_is_a_image_or_a_reasoned_refusal(path):
+def test_each_file_that_ships_with_pydicom_is_an_image_or_a_reasoned_refusal(path):
     image, refusal = image_or_refusal(path)
     if image is None:
         assert refusal.startswith(f"{path}: ")
@@ -193,7 +193,7 @@ def test_a_real_radiograph_and_its_monochrome1_twin(samples):
     assert np.array_equal(plain.pixels, 255 - twin.pixels)
 
 
-def test_every_sample_is_a_image_or_a_reasoned_refusal(samples):
+def test_every_sample_is_an_image_or_a_reasoned_refusal(samples):
     for path in (path for path in samples.iterdir() if path.name != "SOURCE.md"):
         image, refusal = image_or_refusal(path)
         assert image is not None or len(refusal) > len(str(path)) + 15

@@ -277,7 +277,7 @@ def three_frames(**elements):
     return dataset
 
 
-def test_each_frame_becomes_a_image(tmp_path):
+def test_each_frame_becomes_an_image(tmp_path):
     (tmp_path / "study/a").mkdir(parents=True)
     saved(tmp_path / "study/a", three_frames(), "many.dcm")
     saved(tmp_path / "study", a_dataset(PatientID="p8"), "IM0001")

@@ -88,7 +88,7 @@ def test_volumes_too_are_compared():
     assert ood.unlike(255 - volumes[56])
 
 
-def test_a_image_may_be_like_the_train_of_any_fold(own):
+def test_an_image_may_be_like_the_train_of_any_fold(own):
     inverted = [255 - image for image in own]
     one, other = (fit_ood(kind[:140], kind[140:190]) for kind in (own, inverted))
     both = ood_of_any([one, other])

@@ -63,7 +63,7 @@ def test_an_unknown_model_is_answered_with_the_nearest() -> None:
         Architecture("densenet12", 1, 1)
 
 
-def test_a_image_too_small_is_refused_with_a_way_out() -> None:
+def test_an_image_too_small_is_refused_with_a_way_out() -> None:
     check_size("small-residual", (28,))
     with pytest.raises(InputError, match=r"at least 32 pixels, not 28.*small-residual"):
         check_size("vgg16", (28,))

@@ -62,7 +62,7 @@ def test_logits_and_maps_are_what_the_formulas_say_place_by_place(pooling, dimen
 
 
 @pytest.mark.parametrize("pooling", ["average", "max", "lse", "topk"])
-def test_a_place_says_what_a_image_that_looks_like_it_everywhere_would_get(pooling):
+def test_a_place_says_what_an_image_that_looks_like_it_everywhere_would_get(pooling):
     net, x = net_of(pooling, classes=()), drawn(2)
     with torch.no_grad():
         _, maps = net.forward_with_focus(x)

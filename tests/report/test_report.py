@@ -299,7 +299,7 @@ def test_boxes_that_name_no_label_are_said(run: Path) -> None:
     assert f"{said} Did you mean Infiltration?" in words_of(page_of(run))
 
 
-def test_localisation_has_every_score_beside_its_baselines_and_a_image(run: Path) -> None:
+def test_localisation_has_every_score_beside_its_baselines_and_an_image(run: Path) -> None:
     section = page_of(run).split('<section id="localisation">')[1].split("</section>")[0]
     words = words_of(section)
     for part in (

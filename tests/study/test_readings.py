@@ -45,7 +45,7 @@ def test_both_forms_say_the_same(read, text):
     assert list(found.images) == ["path", "patient_id", "sex"]
 
 
-def test_what_differs_within_a_image_is_left_out_and_said(read):
+def test_what_differs_within_an_image_is_left_out_and_said(read):
     assert "column minutes differs" in " ".join(read(LONG).notes)
 
 

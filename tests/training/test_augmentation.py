@@ -128,7 +128,7 @@ def test_gamma_by_hand_keeps_darkest_and_brightest(batch: torch.Tensor) -> None:
     assert float(many.log().mean().abs()) < 0.05
 
 
-def test_gamma_leaves_a_image_of_one_value_alone() -> None:
+def test_gamma_leaves_an_image_of_one_value_alone() -> None:
     flat = torch.full((4, 1, 8, 8), 3.0)
     assert torch.allclose(augment(flat, replace(NOTHING, gamma=0.5), 5, 2, INDICES), flat)
 

@@ -47,7 +47,7 @@ def test_images_come_as_often_as_expected(sampling):
     assert counts(sampling, rarity) == pytest.approx(expected_draws(rarity, sampling), abs=0.3)
 
 
-def test_the_rarest_class_of_a_image_counts_and_unknown_ones_do_not():
+def test_the_rarest_class_of_an_image_counts_and_unknown_ones_do_not():
     truth = np.array([[0, 0, 9.0], [0, 0, 1.0], [0, 0, 2.0], [1, 1, 3.0], [np.nan, 1, 4.0], [0, np.nan, np.nan]])
     assert rarity_of(TWO, truth).tolist() == [1, 1, 1, 4, 1.5, 1]
 

@@ -61,7 +61,7 @@ def test_the_baseline_stands_in_the_report_with_a_paired_difference(run):
     assert "fitted in one step" in page
 
 
-def test_a_image_alone_is_answered_as_it_was_among_the_others(run, stripes, tmp_path, capsys):
+def test_an_image_alone_is_answered_as_it_was_among_the_others(run, stripes, tmp_path, capsys):
     tested = pd.read_csv(run / "predictions/test.csv")
     image = stripes.parent / tested["path"][0]
     out = tmp_path / "one.csv"

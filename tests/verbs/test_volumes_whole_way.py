@@ -93,7 +93,7 @@ def another(study: Path, folder: Path) -> Path:
     return folder / "labels.csv"
 
 
-def a_image(folder: Path) -> str:
+def an_image(folder: Path) -> str:
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "odd.png")
     return "odd.png"
 
@@ -114,7 +114,7 @@ def two_channels(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (a_image, "is an image of 28 x 28 pixels; a volume was expected"),
+        (an_image, "is an image of 28 x 28 pixels; a volume was expected"),
         (truncated, "cannot be decoded"),
         (two_channels, "holds 2 channels; 1 were expected"),
     ],

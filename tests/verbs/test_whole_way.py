@@ -75,7 +75,7 @@ def test_a_misspelt_method_or_target_costs_no_maps(run, capsys):
     assert sorted((run / "focus/maps").iterdir()) == before
 
 
-def test_every_method_maps_a_image_and_is_named_by_help(run, study, tmp_path, capsys):
+def test_every_method_maps_an_image_and_is_named_by_help(run, study, tmp_path, capsys):
     from focusmap.heatmaps.methods import METHODS
 
     image = study.parent / pd.read_csv(run / "focus/index.csv")["path"][0]
