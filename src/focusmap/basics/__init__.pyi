@@ -10,9 +10,11 @@ from .errors import UnreadableImageError as UnreadableImageError
 from .errors import listed as listed
 from .errors import nearest as nearest
 from .errors import suggest as suggest
+from .file_names import IMAGE_SUFFIX as IMAGE_SUFFIX
+from .file_names import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .file_names import is_table as is_table
+from .file_names import table_name as table_name
 from .files import HASHES as HASHES
-from .files import IMAGE_SUFFIX as IMAGE_SUFFIX
-from .files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .files import Json as Json
 from .files import atomic as atomic
 from .files import atomic_folder as atomic_folder
@@ -21,7 +23,6 @@ from .files import branch as branch
 from .files import check_sealed as check_sealed
 from .files import cut_to as cut_to
 from .files import file_hash as file_hash
-from .files import is_table as is_table
 from .files import items as items
 from .files import number as number
 from .files import read_json as read_json
@@ -31,7 +32,6 @@ from .files import refuse_undecodable as refuse_undecodable
 from .files import remove_abandoned as remove_abandoned
 from .files import seal_of as seal_of
 from .files import series as series
-from .files import table_name as table_name
 from .files import text as text
 from .files import write_failures as write_failures
 from .files import write_json as write_json

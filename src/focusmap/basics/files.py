@@ -25,21 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-IMAGE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "DICOM": (".dcm", ".dicom", ".ima"),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "WebP": (".webp",),
-    "NIfTI": (".nii", ".nii.gz"),
-}
-"""How names of image files end, for each format that `focusmap.images.read` reads."""
-IMAGE_SUFFIX = re.compile(
-    f"(?:{'|'.join(re.escape(suffix) for suffixes in IMAGE_SUFFIXES.values() for suffix in suffixes)})$", re.IGNORECASE
-)
-TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 HASHES = "hashes.json"
 BLOCK = 2**24
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -280,24 +265,6 @@ def read_yaml(path: Path) -> Json:
         raise InputError(f"{path}: is not valid YAML ({str(error)[:80]}).") from None
     check_sealed(path)
     return values
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a file is a table, such as a label file, by its name; what is not, is taken for an image.
-
-    >>> [is_table(Path(name)) for name in ("labels.csv", "LABELS.CSV.GZ", "labels.xlsx", "scan.nii.gz", "film.png")]
-    [True, True, True, False, False]
-    """
-    return TABLE_SUFFIX.search(path.name) is not None
-
-
-def table_name(path: Path) -> str:
-    """Return what a label file is called without what says that it is one.
-
-    >>> table_name(Path("folder/new.v2.csv.gz"))
-    'new.v2'
-    """
-    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
 
 
 def read_table(path: Path) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.basics.errors import InputError, listed
-from focusmap.basics.files import IMAGE_SUFFIX
+from focusmap.basics.file_names import IMAGE_SUFFIX
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics.errors import InputError, MissingFileError
-from focusmap.basics.files import IMAGE_SUFFIX
+from focusmap.basics.file_names import IMAGE_SUFFIX
 from focusmap.basics.heads import BARE, COUNTED, MOST_HEADS, settled_head, told
 from focusmap.basics.workbooks import read_workbook
 

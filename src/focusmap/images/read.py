@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, files_within, listed
-from focusmap.basics.files import IMAGE_SUFFIX, IMAGE_SUFFIXES
+from focusmap.basics.file_names import IMAGE_SUFFIX, IMAGE_SUFFIXES
 from focusmap.images import budget, dicom, nifti, raster, tiff
 from focusmap.images.image import Image
 
