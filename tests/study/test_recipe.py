@@ -24,6 +24,7 @@ def test_mirroring_is_left_open_by_default():
     [
         ("epocs: 3", "Did you mean 'epochs'"),
         ("augmentation: {miror: true}", "Did you mean 'mirror'"),
+        ("mirror: false", "Write augmentation: {mirror: ...}"),
         ("epochs: three", "int was expected"),
         ("epochs: 0", "at least 1"),
         ("optimizer: adamm", "adamw, adam, sgd"),

@@ -124,7 +124,9 @@ class Recipe:
     ] = "auto"
     weights: Annotated[
         str,
-        Setting("what training starts from: none, hub, auto (hub or an installed package) or a weights file", "START"),
+        Setting(
+            "what training starts from: none, hub, auto (FOCUSMAP_WEIGHTS, hub, package) or a weights file", "START"
+        ),
         "`none` (from scratch), `hub`, `auto` (folder, hub or package, what there is) or the path of a weights file.",
     ] = "auto"
     epochs: Annotated[
@@ -342,10 +344,12 @@ def recipe_from(values: Mapping[str, Json]) -> Recipe:
     if "preset" in values:
         rest = {key: value for key, value in values.items() if key != "preset"}
         values = over_preset(rest, str(values["preset"]))
-    augmentation = replace(Augmentation(), **_group(values, "augmentation", Augmentation))  # type: ignore[arg-type]
-    drawing = replace(SegmentationRecipe(), **_group(values, "segmentation", SegmentationRecipe))  # type: ignore[arg-type]
-    outer = {key: value for key, value in values.items() if key not in ("augmentation", "segmentation")}
-    return replace(Recipe(augmentation=augmentation, segmentation=drawing), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+    inner = {name: owner(**_group(values, name, owner)) for name, owner in GROUPS.items()}
+    outer = {key: value for key, value in values.items() if key not in GROUPS}
+    return replace(Recipe(**inner), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+
+
+GROUPS: Mapping[str, type] = {"augmentation": Augmentation, "segmentation": SegmentationRecipe}
 
 
 def _group(values: Mapping[str, Json], name: str, owner: type) -> dict[str, object]:
@@ -360,7 +364,8 @@ def _checked(values: Mapping[str, Json], owner: type, prefix: str) -> dict[str, 
     known = [item.name for item in fields(owner)]
     for key in values:
         if key not in known:
-            near = suggest(str(key), [*known, "preset"])
+            groups = [name for name, group in GROUPS.items() if key in {item.name for item in fields(group)}]
+            near = f" Write {groups[0]}: {{{key}: ...}}." if groups else suggest(str(key), [*known, "preset"])
             raise InputError(f"{prefix}{key} is not a setting of a recipe.{near} Known: {', '.join(known)}.")
     return {key: _typed(value, hints[key], prefix + key) for key, value in values.items()}
 
