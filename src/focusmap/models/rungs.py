@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import ladder_settings, usual_net, usual_rate
+from focusmap.models.configure import SMALL, ladder_settings, usual_net, usual_rate
 from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
 from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
@@ -30,8 +30,8 @@ FEWEST_EPOCHS, FEWEST_STEPS = 4, 120
 # Of the largest size; with less time a smaller one gains more.
 ENOUGH_EPOCHS = 8
 SLICES = "slices"
-# Of the time that is left, for small images, which are fine-tuned too.
-SCRATCH_SHARE = 0.4
+# Of the time that is left after the probe, for small images, on which a net from random weights is tried too.
+TUNED_SHARE = 0.6
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
 TRAINING_SHARE = 0.8
 
@@ -94,6 +94,7 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
         for name, value in FINE_TUNING.items()
         if getattr(recipe, name) == getattr(usual, name) and (training.cohort.images is None or name not in OF_STAGES)
     }
+    seconds *= TUNED_SHARE if has_small_images(training) else 1.0
     ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
     sizes = list(dict.fromkeys(min(side, recipe.size) for side in ladder.fine_tuned_sizes))
     for size in sizes:
@@ -109,8 +110,7 @@ def from_scratch_recipe(training: "Training", seconds: float, options: RunOption
     """Return the recipe of the usual net for volumes or small images, from random weights, as `fine_tuned_recipe`."""
     recipe = training.recipe
     if not recipe.shape:
-        # Fine-tuning follows.
-        recipe, seconds = replace(recipe, size=own_size(training)), seconds * SCRATCH_SHARE
+        recipe = replace(recipe, size=own_size(training))
     model = usual_net(recipe)
     rate = recipe.learning_rate or usual_rate(model)
     recipe = replace(recipe, model=model, weights="none", scaling="image", learning_rate=rate)
@@ -129,6 +129,11 @@ def _within(
     if n_epochs < min(most_epochs, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
+
+
+def has_small_images(training: "Training") -> bool:
+    """Return whether a study is one of single images so small that a net from random weights may suffice."""
+    return not training.recipe.shape and training.cohort.images is None and own_size(training) <= SMALL
 
 
 def own_size(training: "Training") -> int:

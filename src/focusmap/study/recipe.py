@@ -124,9 +124,7 @@ class Recipe:
     ] = "auto"
     weights: Annotated[
         str,
-        Setting(
-            "what training starts from: none, hub, auto (FOCUSMAP_WEIGHTS, hub, package) or a weights file", "START"
-        ),
+        Setting("what training starts from: none, hub, auto (FOCUSMAP_WEIGHTS, hub, package) or a file", "START"),
         "`none` (from scratch), `hub`, `auto` (folder, hub or package, what there is) or the path of a weights file.",
     ] = "auto"
     epochs: Annotated[
@@ -344,9 +342,8 @@ def recipe_from(values: Mapping[str, Json]) -> Recipe:
     if "preset" in values:
         rest = {key: value for key, value in values.items() if key != "preset"}
         values = over_preset(rest, str(values["preset"]))
-    inner = {name: owner(**_group(values, name, owner)) for name, owner in GROUPS.items()}
-    outer = {key: value for key, value in values.items() if key not in GROUPS}
-    return replace(Recipe(**inner), **_checked(outer, Recipe, ""))  # type: ignore[arg-type]
+    groups = {name: owner(**_group(values, name, owner)) for name, owner in GROUPS.items()}
+    return Recipe(**_checked({**values, **groups}, Recipe, ""))  # type: ignore[arg-type]
 
 
 GROUPS: Mapping[str, type] = {"augmentation": Augmentation, "segmentation": SegmentationRecipe}
