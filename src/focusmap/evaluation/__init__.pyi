@@ -14,7 +14,6 @@ from .calibration import divisors as divisors
 from .calibration import fit_temperatures as fit_temperatures
 from .clinical import prevalences as prevalences
 from .decisions import EXIT_CODES as EXIT_CODES
-from .decisions import LESS_IS_BETTER as LESS_IS_BETTER
 from .decisions import Requirement as Requirement
 from .decisions import better_of as better_of
 from .decisions import decide as decide
@@ -55,6 +54,9 @@ from .localisation.summary import PICTURE_ONLY as PICTURE_ONLY
 from .localisation.summary import edges_map as edges_map
 from .localisation.summary import mean_mask as mean_mask
 from .localisation.summary import resized as resized
+from .measures import COMPARED_BY as COMPARED_BY
+from .measures import JUDGED_BY as JUDGED_BY
+from .measures import LESS_IS_BETTER as LESS_IS_BETTER
 from .metrics import EvaluationOptions as EvaluationOptions
 from .metrics import compare_predictions as compare_predictions
 from .metrics import compare_with_labels as compare_with_labels

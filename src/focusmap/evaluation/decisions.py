@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from focusmap.basics import InputError, Json, branch, number, suggest
+from focusmap.evaluation.measures import COMPARED_BY, LESS_IS_BETTER
 from focusmap.evaluation.verdict import n_patients_behind, widening
 from focusmap.statistics import Z
 
@@ -22,9 +23,6 @@ Decision = Literal["pass", "fail", "too few patients"]
 EXIT_CODES: Mapping[Decision, int] = {"pass": 0, "fail": 3, "too few patients": 4}
 # Beyond this a number of patients is no plan.
 MOST_PATIENTS = 1_000_000
-# What stands for a model, the first that two runs have; of an error less is better.
-HEADLINES: Mapping[str, bool] = {"auroc": False, "quadratic_kappa": False, "mae": True}
-LESS_IS_BETTER = ("mae", "rmse", "log_loss", "brier", "ece")
 CLAIMED_BELOW = 0.025
 
 
@@ -142,7 +140,7 @@ def better_of(rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     row = next(
         (
             row
-            for metric in HEADLINES
+            for metric in COMPARED_BY.values()
             for row in sorted(rows, key=lambda row: row["target"] != "mean")
             if row["metric"] == metric
         ),
@@ -158,7 +156,7 @@ def better_of(rows: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
 
     units = int(number(row["n_patients"]) or 0)
     p_false = float(t.sf(abs(value) / ((high - low) / (2 * Z)), max(units - 1, 1)))
-    b_is_better = (value > 0) != HEADLINES[str(row["metric"])]
+    b_is_better = (value > 0) != (row["metric"] in LESS_IS_BETTER)
     return {
         **answer,
         "p_false": p_false,

@@ -266,3 +266,13 @@ MEASURES: dict[TargetKind, Callable[[Sample], Measure]] = {
     "ordinal": ordinal_measure,
     "continuous": continuous_measure,
 }
+COMPARED_BY: Mapping[str, str] = {
+    "binary": "auroc",
+    "multiclass": "auroc",
+    "ordinal": "quadratic_kappa",
+    "continuous": "mae",
+}
+"""The metric by which models are compared, for each kind of target."""
+JUDGED_BY: Mapping[str, str] = {"binary": "auroc", "multiclass": "auroc", "ordinal": "auroc", "continuous": "r2"}
+"""The metric that is held against guessing, for each kind of target."""
+LESS_IS_BETTER = ("mae", "rmse", "log_loss", "brier", "ece")

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Literal, get_args
 
 from focusmap.basics import Json, Reason, branch, number, reason_entries, text
+from focusmap.evaluation.measures import JUDGED_BY, LESS_IS_BETTER
 from focusmap.statistics import LEVEL, Z
 
 Level = Literal["useful", "useful-not-better-than-simpler", "not-shown-useful", "cannot-be-judged", "broken"]
@@ -21,8 +22,9 @@ LEAKS = ("patient-across-splits", "duplicate-across-splits", "same-patient-two-s
 FEWEST_OF_A_CLASS, FEWEST_IN_ALL = 5, 10
 # So many patients that Student's t is the normal distribution.
 MANY = 10**6
-# What is compared with simpler models: the metric itself, or the error of a value, of which less is better.
-COMPARED: Mapping[str, tuple[str, bool]] = {"auroc": ("auroc", False), "r2": ("mae", True)}
+# What guessing reaches, and what is compared with simpler models: the metric itself, or the error of a value.
+GUESSING: Mapping[str, float] = {"auroc": 0.5, "r2": 0.0}
+COMPARED: Mapping[str, str] = {"auroc": "auroc", "r2": "mae"}
 NAMES: Mapping[str, str] = {"auroc": "AUROC", "r2": "R²"}
 # The mean of the training set: above it is above guessing.
 USUAL = "mean"
@@ -147,7 +149,7 @@ def _verdict(name: str, entry: Tree, evidence: Evidence, n_looks: int) -> Verdic
 
 def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level, str, dict[str, str]]:
     """Return what is left of usefulness beside simpler models, the code of why, and which model is not bettered."""
-    compared, less_is_better = COMPARED[metric]
+    compared = COMPARED[metric]
     differences = {
         text(entry.get("name")): branch(entry, "difference", "targets", name)
         for entry in evidence.baselines
@@ -157,7 +159,7 @@ def _against_simpler(name: str, metric: str, evidence: Evidence) -> tuple[Level,
     judged = {rival: found for rival, found in differences.items() if not _is_nothing(found)}
     for rival, difference in judged.items():
         low, high = (number(branch(difference, compared).get(end)) for end in ("low", "high"))
-        is_better = (high is not None and high < 0) if less_is_better else (low is not None and low > 0)
+        is_better = (high is not None and high < 0) if compared in LESS_IS_BETTER else (low is not None and low > 0)
         if not is_better:
             return "useful-not-better-than-simpler", "verdict-not-above", {"rival": rival}
     if judged:
@@ -175,7 +177,8 @@ def _is_nothing(difference: Tree) -> bool:
 
 def _measured(entry: Tree) -> tuple[str, float]:
     """Return the metric that is held against guessing, and what guessing reaches."""
-    return ("r2", 0.0) if entry.get("kind") == "continuous" else ("auroc", 0.5)
+    metric = JUDGED_BY.get(text(entry.get("kind")), "auroc")
+    return metric, GUESSING[metric]
 
 
 def n_patients_behind(entry: Tree) -> int:

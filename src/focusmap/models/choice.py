@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import Json, Reason
-from focusmap.evaluation import EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
+from focusmap.evaluation import JUDGED_BY, EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
 from focusmap.models.predictor import Predictor
-from focusmap.study import Target
 
 if TYPE_CHECKING:
     from focusmap.models.training import Training
@@ -75,7 +74,7 @@ def _is_equal(rung: Rung, best: Rung, truth: np.ndarray) -> bool:
 def score(tune: Predictions, truth: np.ndarray) -> float:
     """Return the mean over targets of AUROC or, of continuous ones, R2; minus infinity where none is defined."""
     metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES))
-    scores = [_value(metrics, target.name, _metric(target)) for target in tune.task.targets]
+    scores = [_value(metrics, target.name, JUDGED_BY[target.kind]) for target in tune.task.targets]
     known = [value for value in scores if value is not None]
     return float(np.mean(known)) if known else -np.inf
 
@@ -85,7 +84,7 @@ def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tup
     options = EvaluationOptions({}, "tune", n_resamples=N_RESAMPLES)
     comparison = compare_predictions(best, other, truth, (options, options))
     targets = cast(Mapping[str, Mapping[str, Mapping[str, float | None]]], comparison["targets"])
-    entries = [targets[target.name].get(_metric(target), {}) for target in best.task.targets]
+    entries = [targets[target.name].get(JUDGED_BY[target.kind], {}) for target in best.task.targets]
     limits = [[entry.get(key) for key in ("value", "low", "high")] for entry in entries]
     known = [row for row in limits if None not in row]
     if not known:
@@ -94,10 +93,6 @@ def _difference(best: Predictions, other: Predictions, truth: np.ndarray) -> tup
     # Of the mean over targets, as if their errors were independent: they share patients, so that it is a little more.
     errors = (highs - lows) / WIDTH_IN_ERRORS
     return float(values.mean()), float(np.sqrt((errors**2).sum()) / len(errors))
-
-
-def _metric(target: Target) -> str:
-    return "r2" if target.kind == "continuous" else "auroc"
 
 
 def log_loss(tune: Predictions, truth: np.ndarray) -> float:

@@ -6,15 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap.basics import Json, Language, branch, items, number, text
-from focusmap.evaluation import LESS_IS_BETTER
+from focusmap.evaluation import COMPARED_BY, LESS_IS_BETTER
 from focusmap.figures import STYLES, compared_learning_figure, has_curves
 from focusmap.report import files, page, performance_section, verdict_section
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, signed_cell, words_in
 
 Tree = Mapping[str, Json]
-# Where the scale of the plot may end, and what stands for a model there, the first that two runs have.
+# Where the scale of the plot may end.
 SCALES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-HEADLINES = ("auroc", "quadratic_kappa", "mae")
 METRICS = [
     key
     for key in dict.fromkeys(
@@ -80,7 +79,7 @@ def difference_forest(differences: Sequence[Tree], words: Words) -> verdict_sect
 
     The scale is symmetrical about 0 and ends at a round number beyond the widest interval.
     """
-    metric = next((key for key in HEADLINES if any(row.get("metric") == key for row in differences)), "")
+    metric = next((key for key in COMPARED_BY.values() if any(row.get("metric") == key for row in differences)), "")
     rows = [row for row in differences if row.get("metric") == metric and _limits(row) is not None]
     if not rows:
         return None

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from focusmap.basics import branch, items, number, text
+from focusmap.evaluation import COMPARED_BY
 from focusmap.report.files import RunFiles, Tree
-from focusmap.report.model_section import COMPARED, baselines_of
+from focusmap.report.model_section import baselines_of
 from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, decimal, metric_cell, name_cell, verdict_title
 
 SHOWN = 12
@@ -49,7 +50,7 @@ def _metric_table(tree: Tree, words: Words) -> Table:
     notes, rivals = Footnotes(words), baselines_of(branch(tree, "baselines"))
     rows = []
     for target, entry in branch(tree, "metrics", "targets").items():
-        key = COMPARED.get(text(branch(entry).get("kind")), "auroc")
+        key = COMPARED_BY.get(text(branch(entry).get("kind")), "auroc")
         cells = [metric_cell(branch(entry).get(key), notes)]
         for rival in rivals:
             value = number(branch(rival, "metrics", "targets", target, key).get("value"))

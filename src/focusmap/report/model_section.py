@@ -10,6 +10,7 @@ from typing import cast
 import pandas as pd
 
 from focusmap.basics import Json, branch, items, number, text
+from focusmap.evaluation import COMPARED_BY, LESS_IS_BETTER
 from focusmap.report.files import RunFiles, Tree, trained_rung
 from focusmap.report.words import (
     DASH,
@@ -71,15 +72,6 @@ def _row(rung: Mapping[str, Json], words: Words) -> list[Cell]:
     return [name_cell(words.name("rung", str(rung["name"])), chosen), *map(Cell, numbers), Cell(seconds)]
 
 
-COMPARED: Mapping[str, str] = {
-    "binary": "auroc",
-    "multiclass": "auroc",
-    "ordinal": "quadratic_kappa",
-    "continuous": "mae",
-}
-"""What models are compared by, for each kind."""
-
-
 def baseline_tables(files: RunFiles, words: Words, *, of_rungs: bool = False) -> list[Table]:
     """Return a table for each kind of target, a row per target; empty where none was evaluated.
 
@@ -89,7 +81,9 @@ def baseline_tables(files: RunFiles, words: Words, *, of_rungs: bool = False) ->
     kinds: dict[str, list[str]] = {}
     for name, value in branch(files.metrics, "targets").items():
         kinds.setdefault(text(branch(value).get("kind")), []).append(name)
-    return [_table(kind, names, files, entries, words) for kind, names in kinds.items() if entries and kind in COMPARED]
+    return [
+        _table(kind, names, files, entries, words) for kind, names in kinds.items() if entries and kind in COMPARED_BY
+    ]
 
 
 def bettered_by(files: RunFiles, words: Words) -> list[str]:
@@ -99,10 +93,10 @@ def bettered_by(files: RunFiles, words: Words) -> list[str]:
         if entry.get("is_rung"):
             continue
         for target, value in branch(files.metrics, "targets").items():
-            metric = COMPARED.get(text(branch(value).get("kind")), "")
+            metric = COMPARED_BY.get(text(branch(value).get("kind")), "")
             difference = branch(branch(entry, "difference", "targets", target).get(metric))
             low, high = number(difference.get("low")), number(difference.get("high"))
-            if low is not None and high is not None and (low > 0 if metric == "mae" else high < 0):
+            if low is not None and high is not None and (low > 0 if metric in LESS_IS_BETTER else high < 0):
                 bettered.append(words("simpler.better", target=target, answer=_called(entry, words)))
     return bettered
 
@@ -124,7 +118,7 @@ def _called(entry: Tree, words: Words) -> str:
 
 def _table(kind: str, names: Sequence[str], files: RunFiles, entries: Sequence[Tree], words: Words) -> Table:
     """Return a row per target: the first metric of the model, and of each other with the difference under it."""
-    notes, key = Footnotes(words), COMPARED[kind]
+    notes, key = Footnotes(words), COMPARED_BY[kind]
     own = called(files, words) or words("simpler.model")
     rows: list[list[Cell]] = []
     for name in names:
@@ -190,7 +184,7 @@ def _side(name: str, words: Words) -> str:
 def _worth_table(files: RunFiles, named: Mapping[str, Json], caption: str, words: Words) -> Table | None:
     if not named:
         return None
-    notes, leads = Footnotes(words), {t.name: COMPARED[t.kind] for t in files.task.targets}
+    notes, leads = Footnotes(words), {t.name: COMPARED_BY[t.kind] for t in files.task.targets}
     rows = [
         [name_cell(name), *(signed_cell(branch(losses, target).get(key), notes) for target, key in leads.items())]
         for name, losses in ((name, branch(value)) for name, value in named.items())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import floor
 
 from focusmap.basics import branch, items, number, text
-from focusmap.evaluation import USUAL
+from focusmap.evaluation import JUDGED_BY, USUAL
 from focusmap.figures import numbers_of
 from focusmap.report.files import RunFiles, Tree
 from focusmap.report.words import DASH, Words, called, decimal, verdict_title
@@ -126,7 +126,7 @@ def _number(label: str, metric: Tree, unit: str, words: Words) -> Headline | Non
 
 def forests(files: RunFiles, words: Words) -> list[Forest]:
     """Return a plot for labels, measured by the AUROC, and one for values, measured by R2; empty ones are left out."""
-    kinds = {target.name: "r2" if target.kind == "continuous" else "auroc" for target in files.task.targets}
+    kinds = {target.name: JUDGED_BY[target.kind] for target in files.task.targets}
     plots = []
     for metric in SCALES:
         names = [name for name, of in kinds.items() if of == metric]
