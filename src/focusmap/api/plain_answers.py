@@ -55,7 +55,7 @@ def answer_of(answers: "Answers", row: int, metrics: Mapping[str, Json]) -> dict
 
 
 def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> dict[str, Json]:
-    names = target.classes if target.kind in ("multiclass", "ordinal") else (target.name,)
+    names = target.classes if target.has_logit_per_class else (target.name,)
     classes: list[Json] = [
         {"name": name, "label": label, "probability": None if math.isnan(value) else float(value)}
         for name, label, value in zip(names, target.label_names, probabilities, strict=True)
@@ -86,7 +86,7 @@ def performance(target: Target, tested: Mapping[str, Json]) -> dict[str, Json]:
 
     Of a label with too few patients to be judged there is no number: only how many there were.
     """
-    metric = "mae" if target.kind == "continuous" else "auroc"
+    metric = "mae" if target.is_number else "auroc"
     counts = {name: tested[name] for name in ("n", "n_positive") if name in tested}
     if why_of(text(tested.get("verdict"))) == "unjudged":
         return {"metric": metric, **counts}

@@ -114,7 +114,7 @@ def label_columns(cohort: Cohort) -> tuple[list[str], np.ndarray]:
     kept = [
         (name, cohort.task.slice_of(target.name).start + i)
         for target in cohort.task.targets
-        if target.kind != "continuous"
+        if not target.is_number
         for i, name in enumerate(target.label_names)
     ]
     return [name for name, _ in kept], truth[:, [column for _, column in kept]]
@@ -185,7 +185,7 @@ def _describe_target(cohort: Cohort, target: Target) -> dict[str, Json]:
     values = cohort.truth[:, cohort.task.index(target.name)]
     known = values[~np.isnan(values)]
     described: dict[str, Json] = {"kind": target.kind, "n_unknown": int(np.isnan(values).sum())}
-    if target.kind == "continuous":
+    if target.is_number:
         spread = {"min": known.min(), "median": np.median(known), "max": known.max()} if len(known) else {}
         return described | {"counts": {}, "spread": {key: float(value) for key, value in spread.items()}}
     index = (known >= 0.5).astype(int) if target.kind == "binary" else known.astype(int)
@@ -338,6 +338,6 @@ def _sides(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
         if target.kind == "binary":
             yield target.name, "", values >= 0.5
             yield target.name, " (without)", values < 0.5
-        elif target.kind != "continuous":
+        elif not target.is_number:
             for index, name in enumerate(target.label_names):
                 yield name, "", values == index

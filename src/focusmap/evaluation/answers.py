@@ -85,7 +85,7 @@ def fit_limits(target: Target, probabilities: np.ndarray, truth: np.ndarray, pat
         ``(N, n)`` calibrated, ``(N,)`` with NaN unknown, and ``(N,)``, of the tuning set.
     """
     known = ~np.isnan(truth)
-    if target.kind == "continuous":
+    if target.is_number:
         apart = np.abs(probabilities[known, 0] - truth[known])
         of_values = ~np.isnan(apart)
         return {
@@ -220,7 +220,7 @@ def _answers(
 ) -> list[Answer]:
     """Return what would be answered of each row, were all of it to be shown."""
     limits = {} if standing is None else standing.limits.get(f"{error:g}", {})
-    if target.kind == "continuous":
+    if target.is_number:
         half = limits.get("")
         ends = [() if half is None else (f"{value - half:.4g}", f"{value + half:.4g}") for value in probabilities[:, 0]]
         return [Answer("", end) for end in ends]
@@ -302,7 +302,7 @@ def _checked(
     """Return what the sets of one target are worth on test rows; empty where a class has no limit in any part."""
     patients = np.concatenate([_patients(test) for test, _ in parts])
     truths = [_truth(target, test, cohort) for test, _ in parts]
-    if target.kind == "continuous":
+    if target.is_number:
         return _checked_values(target, parts, truths, patients)
     classes, sets = _coded(target, np.concatenate(truths)), _sets_by_error(target, parts)
     if ERROR not in sets:

@@ -45,7 +45,7 @@ def calibrated_probabilities(task: Task, logits: np.ndarray, temperatures: Mappi
 def divisors(task: Task, temperatures: Mapping[str, float]) -> np.ndarray:
     """Return what each logit is divided by ``(L,)``: its target's temperature; 1 for a continuous target."""
     scales = [
-        np.full(target.n_logits, 1.0 if target.kind == "continuous" else temperatures.get(target.name, 1.0))
+        np.full(target.n_logits, 1.0 if target.is_number else temperatures.get(target.name, 1.0))
         for target in task.targets
     ]
     return np.concatenate(scales)
@@ -55,7 +55,7 @@ def _fit(target: Target, logits: np.ndarray, truth: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     known = ~np.isnan(truth)
-    if target.kind == "continuous" or np.unique(truth[known]).size < 2:
+    if target.is_number or np.unique(truth[known]).size < 2:
         return 1.0
     label_truth = Task((target,)).label_truth(truth[known, None])
     known_logits = np.asarray(logits[known], dtype=np.float64)

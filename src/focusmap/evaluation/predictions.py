@@ -117,13 +117,13 @@ def from_probabilities(task: Task, ids: pd.DataFrame, probabilities: np.ndarray)
         part = task.slice_of(target.name)
         if target.kind == "binary":
             logits[:, part] = np.log(safe[:, part]) - np.log1p(-safe[:, part])
-        elif target.kind != "continuous":
+        elif not target.is_number:
             logits[:, part] = np.log(safe[:, part])
     return Predictions(task, ids, logits, probabilities)
 
 
 def _columns(target: Target, logits: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    if target.kind == "continuous":
+    if target.is_number:
         return {target.name: probabilities[:, 0]}
     columns: dict[str, np.ndarray] = {}
     if target.kind != "binary":
@@ -153,7 +153,7 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     for target in task.targets:
         for label in target.label_names:
             probabilities.append(_numbers(table, label, path, target))
-            raw = label if target.kind == "continuous" else f"{label}.logit"
+            raw = label if target.is_number else f"{label}.logit"
             logits.append(_numbers(table, raw, path, target))
     return Predictions(task, ids, np.stack(logits, axis=1), np.stack(probabilities, axis=1))
 
@@ -321,7 +321,7 @@ def pool_cases(predictions: Predictions, truth: np.ndarray, how: str) -> tuple[P
 def _pooled(task: Task, logits: np.ndarray, how: str) -> np.ndarray:
     pooled = POOLS[how](logits)
     for target in task.targets:
-        if target.kind == "continuous":
+        if target.is_number:
             part = task.slice_of(target.name)
             known = logits[~np.isnan(logits[:, part]).any(axis=1), part]
             pooled[part] = known.mean(axis=0) if len(known) else np.nan

@@ -32,11 +32,11 @@ def usual_answer(task: Task, truth: np.ndarray) -> np.ndarray:
     answers = []
     for position, target in enumerate(task.targets):
         known = truth[~np.isnan(truth[:, position]), position]
-        if target.kind in ("multiclass", "ordinal"):
+        if target.has_logit_per_class:
             counts = np.bincount(known.astype(int), minlength=target.n_logits)
             answers.append(counts / counts.sum() if len(known) else np.full(target.n_logits, 1 / target.n_logits))
         else:
-            empty = 0.0 if target.kind == "continuous" else 0.5
+            empty = 0.0 if target.is_number else 0.5
             answers.append(np.array([known.mean() if len(known) else empty]))
     return np.concatenate(answers)
 

@@ -57,7 +57,7 @@ def curves(predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
         for column, label in zip(range(columns.start, columns.stop), target.label_names, strict=True):
             known = ~np.isnan(label_truth[:, column])
             outcome = label_truth[known, column]
-            if target.kind != "continuous" and 0 < (outcome >= 0.5).sum() < len(outcome):
+            if not target.is_number and 0 < (outcome >= 0.5).sum() < len(outcome):
                 drawn[label] = _curves_of(outcome, predictions.probabilities[known, column], clusters.take(known))
     return drawn
 

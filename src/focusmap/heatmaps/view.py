@@ -166,7 +166,7 @@ def predicted_labels(card: Card, probabilities: np.ndarray) -> np.ndarray:
         part = card.task.slice_of(target.name)
         if target.kind == "binary":
             predicted[:, part] = probabilities[:, part] >= card.threshold_of(target.name)
-        elif target.kind != "continuous":
+        elif not target.is_number:
             predicted[:, part] = np.eye(target.n_logits, dtype=bool)[probabilities[:, part].argmax(axis=1)]
     return predicted
 

@@ -237,7 +237,7 @@ def _job_for(view: NetView, out: Path, method: str, options: ExplainOptions) -> 
     labels = labels_of(card.task, options.targets)
     columns = [card.task.label_names.index(label) for label in labels]
     thresholds = {label: one.value for label, one in card.map_thresholds.items()} if method == FOCUS else {}
-    values = frozenset(target.name for target in card.task.targets if target.kind == "continuous")
+    values = frozenset(target.name for target in card.task.targets if target.is_number)
     return _Job(
         out,
         {label: parts.name(label) for label in labels},

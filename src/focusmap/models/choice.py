@@ -100,7 +100,7 @@ def log_loss(tune: Predictions, truth: np.ndarray) -> float:
     metrics = evaluate_predictions(tune, truth, EvaluationOptions({}, "tune", n_resamples=2))
     losses = []
     for target in tune.task.targets:
-        if target.kind == "continuous":
+        if target.is_number:
             r2 = _value(metrics, target.name, "r2")
             losses.append(None if r2 is None else 1 - r2)
         else:

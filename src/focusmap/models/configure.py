@@ -111,7 +111,7 @@ def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     if name.shown == "images" and not cohort.has_images:
         raise _lacks_images(cohort, name)
     if name.engine == "estimator":
-        check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.kind == "continuous"])
+        check_kinds(name.estimator, [t.name for t in cohort.task.targets if t.is_number])
     elif name.shown == "images":
         nets.check_recipe(replace(recipe, model=name.net))
         _check_cases(cohort, recipe, name)

@@ -288,8 +288,8 @@ class Deployed(nn.Module):
         probabilities = []
         for target in self.task.targets:
             of_target = logits[:, self.task.slice_of(target.name)]
-            as_it_is = of_target if target.kind == "continuous" else of_target.sigmoid()
-            is_class = target.kind in ("multiclass", "ordinal")
+            as_it_is = of_target if target.is_number else of_target.sigmoid()
+            is_class = target.has_logit_per_class
             probabilities.append(of_target.softmax(dim=1) if is_class else as_it_is)
         return torch.cat(probabilities, dim=1)
 

@@ -268,10 +268,10 @@ def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
 
     known = ~np.isnan(truth)
     values = np.unique(truth[known])
-    n_needed = 2 if target.kind in ("binary", "continuous") else target.n_logits
+    n_needed = target.n_logits if target.has_logit_per_class else 2
     if len(values) < n_needed or (target.kind == "binary" and not set(values) <= {0.0, 1.0}):
         return _even(target)
-    if target.kind == "continuous":
+    if target.is_number:
         # What the mean of both leaves is fitted, so that a small tune part draws the weights to the mean, not to 0.
         residuals, penalty = truth[known] - answers[known].mean(axis=1), STACK_PENALTY * float(truth[known].var())
         ridge = Ridge(alpha=penalty).fit(answers[known], residuals)

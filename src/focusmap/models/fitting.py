@@ -109,7 +109,7 @@ def fit_target(target: Target, estimator: str, rows: Rows, sampling: Sampling, s
         How classes are sampled, and of all that is drawn.
     """
     fit = FITS[estimator]
-    if target.kind == "continuous":
+    if target.is_number:
         return _fit_values(fit, rows, seed)
     labels = (rows.truth >= 0.5 if target.kind == "binary" else rows.truth).astype(np.int64)
     present, classes = np.unique(labels, return_inverse=True)

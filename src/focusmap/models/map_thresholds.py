@@ -106,6 +106,6 @@ def _has_label(model: Model, cohort: Cohort) -> np.ndarray:
     """Return ``(N, L) bool``: which labels an image is known to have; a continuous value is none."""
     truth = model.task.label_truth(cohort.truth) >= 0.5
     for target in model.task.targets:
-        if target.kind == "continuous":
+        if target.is_number:
             truth[:, model.task.slice_of(target.name)] = False
     return np.asarray(truth)

@@ -314,7 +314,7 @@ def _held_out_losses(
 
 
 def _path(target: Target, basis: Basis, truth: np.ndarray, strengths: Sequence[float]) -> list[Linear]:
-    if target.kind == "continuous":
+    if target.is_number:
         return ridge_path(basis, truth, strengths)
     if target.kind == "binary":
         return logistic_path(basis, truth, strengths)

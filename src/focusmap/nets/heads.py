@@ -317,9 +317,9 @@ def task_loss(task: Task, truth: np.ndarray, options: LossOptions = LossOptions(
 def check_loss(task: Task, loss: Loss) -> None:
     """Raise `InputError` if `loss` is not made for a target of `task`."""
     for target in task.targets:
-        if loss == "asymmetric" and target.kind in ("multiclass", "ordinal"):
+        if loss == "asymmetric" and target.has_logit_per_class:
             raise InputError(f"loss 'asymmetric' is for binary targets; {target.name} is {target.kind}. Try 'focal'.")
-    if loss == "absolute" and all(target.kind != "continuous" for target in task.targets):
+    if loss == "absolute" and all(not target.is_number for target in task.targets):
         raise InputError("loss 'absolute' is for continuous targets, and there is none. Try 'cross-entropy'.")
 
 
@@ -327,7 +327,7 @@ def continuous_scales(task: Task, truth: np.ndarray) -> dict[str, list[float]]:
     """Return mean and standard deviation on train of each continuous target, as the model card keeps them."""
     scales = {}
     for column, target in zip(truth.T, task.targets, strict=True):
-        if target.kind == "continuous":
+        if target.is_number:
             scale = continuous_scale(column[~np.isnan(column)])
             scales[target.name] = [scale.mean, scale.deviation]
     return scales

@@ -104,7 +104,7 @@ def told_of(
     for target, answer in zip(model.task.targets, answers, strict=True):
         probabilities, standing = predictions.of(target.name)[row], standings.get(target.name)
         sentence = _say(target, answer, probabilities, model, words)
-        probability = float(probabilities[0] if target.kind in ("binary", "continuous") else probabilities.max())
+        probability = float(probabilities.max() if target.has_logit_per_class else probabilities[0])
         did = _standing(standing, words) if standing else ""
         told.append(Told(target.name, answer.answer, sentence, probability, did))
     return told
@@ -120,7 +120,7 @@ def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Pred
         return words("told.none_unlike", shown=figures)
     if answer.answer == "none":
         return words("told.none", why=words.name("why", answer.why), shown=figures)
-    if target.kind == "continuous":
+    if target.is_number:
         if not answer.members or np.isnan(probabilities[0]):
             return figures
         return words("told.value", value=figures, low=answer.members[0], high=answer.members[1])
@@ -151,7 +151,7 @@ def _class_words(target: Target, names: "tuple[str, ...] | list[str]", words: Wo
 
 
 def _probabilities(target: Target, probabilities: np.ndarray, words: Words) -> str:
-    if target.kind == "continuous":
+    if target.is_number:
         return words("told.not_known") if np.isnan(probabilities[0]) else f"{probabilities[0]:.4g}"
     if target.kind == "binary":
         return words("told.probability", p=probabilities[0])

@@ -116,7 +116,7 @@ def _label_table(files: RunFiles, cohort: pd.DataFrame, words: Words) -> Table:
 
 
 def _target_rows(target: Target, parts: Sequence[np.ndarray], words: Words) -> list[list[Cell]]:
-    if target.kind == "continuous":
+    if target.is_number:
         return [[name_cell(target.name, words("cohort.spread")), *(_spread_cell(part) for part in parts)]]
     if target.kind == "binary":
         n_soft = int(((parts[0] > 0) & (parts[0] < 1)).sum())
@@ -213,7 +213,7 @@ def _positive_lines(files: RunFiles, part: pd.DataFrame, words: Words) -> list[s
         return []
     lines = []
     for target in files.task.targets:
-        if target.kind != "continuous":
+        if not target.is_number:
             labels = Task((target,)).label_truth(target.encode(list(part[target.name]))[:, None])
             counts = np.nansum(labels >= 0.5, axis=0)
             named = zip(map(_short, target.label_names), counts, strict=True)

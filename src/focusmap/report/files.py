@@ -321,7 +321,7 @@ def judged_predictions(files: RunFiles, words: Words) -> pd.DataFrame | None:
     tables = [
         _of_target(files, files.predictions, target, truth, words)
         for target in files.task.targets
-        if target.kind != "continuous"
+        if not target.is_number
     ]
     return pd.concat(tables, ignore_index=True) if tables else None
 

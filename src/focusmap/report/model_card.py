@@ -75,7 +75,7 @@ def _parts(files: RunFiles, words: Words) -> list[tuple[str, str, str, str]]:
         rows = cohort[cohort["split"] == part].reset_index(drop=True)
         labels = files.task.label_truth(files.task.encode(rows))
         named = zip(files.task.label_names, labels.T, strict=True)
-        classed = {target.name for target in files.task.targets if target.kind != "continuous"}
+        classed = {target.name for target in files.task.targets if not target.is_number}
         counts = [f"{name} {int((column >= 0.5).sum())}" for name, column in named if name.split("=")[0] in classed]
         n_patients = f"{rows['patient_id'].nunique():,}" if files.knows_patients else DASH
         parts.append((words.name("part", part), f"{len(rows):,}", n_patients, ", ".join(counts)))

@@ -106,7 +106,7 @@ def threshold_table(files: RunFiles, words: Words) -> Table | None:
     cards, rows = list(files.fold_cards.values()) or [files.card], []
     for target in files.task.targets:
         # A value has none; its card says 1.
-        temperatures = [{} if target.kind == "continuous" else card.temperatures for card in cards]
+        temperatures = [{} if target.is_number else card.temperatures for card in cards]
         fitted = ([card.thresholds for card in cards], temperatures)
         cells = [Cell(range_text((of[target.name] for of in each if target.name in of), words)) for each in fitted]
         kind = words.name("kind", target.kind)

@@ -82,7 +82,7 @@ def performance_section(files: RunFiles, judged: pd.DataFrame | None, words: Wor
     if not files.metrics:
         return None
     tables, counts = metric_tables(files.metrics, words), _count_table(files, judged, words)
-    figures, has_classes = _curve_figures(files, words), any(t.kind != "continuous" for t in files.task.targets)
+    figures, has_classes = _curve_figures(files, words), files.task.has_classes
     return PerformanceSection(
         tables, counts, figures, _confusions(files, words), _agreements(files, words), has_classes and not figures
     )
@@ -137,7 +137,7 @@ def _agreements(files: RunFiles, words: Words) -> list[Figure]:
     known = files.cohort.set_index("image_id")
     figures: list[Figure] = []
     for target in files.task.targets:
-        if target.kind != "continuous" or target.name not in files.predictions:
+        if not target.is_number or target.name not in files.predictions:
             continue
         cells = known[target.name].reindex(files.predictions["image_id"]).fillna("")
         truth = target.encode([str(cell) for cell in cells])

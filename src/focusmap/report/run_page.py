@@ -44,7 +44,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
         "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
         "cohort": cohort_section(files, words),
         "is_one_label": len(files.task.label_names) == 1,
-        "has_classes": any(target.kind != "continuous" for target in files.task.targets),
+        "has_classes": files.task.has_classes,
         "has_images": files.study.path_column is not None,
         **_audit(files, words),
         "split": _split_facts(files, words),
@@ -205,7 +205,7 @@ def _purpose(files: RunFiles, words: Words) -> str:
     chosen = {
         "epochs": recipe is not None and recipe.patience > 0 and model_name(files).engine == "net",
         "operating_points": card is not None and bool(card.thresholds),
-        "temperatures": any(target.kind != "continuous" for target in files.task.targets),
+        "temperatures": files.task.has_classes,
         "map_thresholds": card is not None and bool(card.map_thresholds),
     }
     names = [words(f"split.{name}") for name, is_chosen in chosen.items() if is_chosen] or [words("split.nothing")]

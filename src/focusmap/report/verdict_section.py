@@ -101,7 +101,7 @@ def _plainly(metrics: Tree, words: Words) -> Tree:
 def _headline(files: RunFiles, words: Words) -> Headline | None:
     """Return the AUROC of the only target, their mean over several, or the error of a value in its unit."""
     targets = branch(files.metrics, "targets")
-    if len(targets) == 1 and (only := files.task.targets[0]).kind == "continuous":
+    if len(targets) == 1 and (only := files.task.targets[0]).is_number:
         metric = branch(targets, only.name, "mae")
         return _number(words.name("metric", "mae"), metric, only.unit, words)
     split = words.name("part", text(files.metrics.get("split")) or "test")

@@ -40,8 +40,7 @@ def headline(files: RunFiles, words: Words) -> list[str]:
     if not files.metrics:
         missing = "summary.not_trained" if files.card is None else "summary.not_evaluated"
         return [*sentences, words(missing, folder=files.folder)]
-    has_classes = any(target.kind != "continuous" for target in files.task.targets)
-    is_told = has_classes and why_of(text(files.metrics.get("verdict"))) not in ("unjudged", "broken")
+    is_told = files.task.has_classes and why_of(text(files.metrics.get("verdict"))) not in ("unjudged", "broken")
     return [*sentences, _tested(files, words), *([_result(files, words)] if is_told else [])]
 
 

@@ -36,7 +36,7 @@ def label_matrix(task: Task, truth: np.ndarray) -> np.ndarray:
         values = truth[:, position]
         if target.kind == "binary":
             columns += [values >= 0.5, values < 0.5]
-        elif target.kind == "continuous":
+        elif target.is_number:
             columns += _quarters(values)
         else:
             columns += [values == index for index in range(len(target.classes))]

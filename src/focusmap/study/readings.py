@@ -288,7 +288,7 @@ def _task(answers: _Answers, declaration: options.ReadingsDeclaration, roles: _R
     if inferred.list_column is not None:
         raise InputError(f"column {inferred.list_column!r} holds lists; readings need one column of 0 and 1 a label.")
     for target in inferred.task.targets:
-        if target.kind == "continuous":
+        if target.is_number:
             raise InputError(f"{target.name} is continuous; readers can agree on classes only.")
     return inferred.task, inferred.notes
 

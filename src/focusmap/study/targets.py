@@ -300,7 +300,7 @@ def _shadows(table: pd.DataFrame, columns: Sequence[str], targets: list[Target])
     """Return (column, target) where a 0/1 column is decided by a class of a text target."""
     shadows = []
     for target in targets:
-        if target.kind == "continuous" or set(target.classes) == {"0", "1"}:
+        if target.is_number or set(target.classes) == {"0", "1"}:
             continue
         for name in columns:
             if name in {other.name for other in targets} or not target_cells.is_flag(table[name]):

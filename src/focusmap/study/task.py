@@ -55,15 +55,25 @@ class Target:
             raise InputError(f"target {self.name!r}: kind {self.kind!r} is not one of {', '.join(TARGET_KINDS)}.")
         if self.kind == "binary" and not self.classes:
             object.__setattr__(self, "classes", ("0", "1"))
-        if self.kind in ("multiclass", "ordinal") and len(self.classes) < 2:
+        if self.has_logit_per_class and len(self.classes) < 2:
             raise InputError(f"target {self.name!r}: a {self.kind} target needs two classes or more.")
-        if self.baseline and self.kind != "continuous":
+        if self.baseline and not self.is_number:
             raise InputError(f"target {self.name!r}: a change is one of numbers; a {self.kind} target has none.")
 
     @property
     def positive(self) -> str:
         """The positive class of a binary target, as the label file writes it."""
         return self.classes[1]
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number rather than one of classes."""
+        return self.kind == "continuous"
+
+    @property
+    def has_logit_per_class(self) -> bool:
+        """Whether every class has a logit of its own: of several classes exactly one is true."""
+        return self.kind in ("multiclass", "ordinal")
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -74,9 +84,7 @@ class Target:
         >>> Target("label", "multiclass", ("benign", "malignant")).label_names
         ('label=benign', 'label=malignant')
         """
-        if self.kind in ("binary", "continuous"):
-            return (self.name,)
-        return tuple(f"{self.name}={name}" for name in self.classes)
+        return tuple(f"{self.name}={name}" for name in self.classes) if self.has_logit_per_class else (self.name,)
 
     @property
     def n_logits(self) -> int:
@@ -107,7 +115,7 @@ class Target:
         """Return what each of the different texts of a column means, ``(n,) float64``."""
         own = {name: float(i) for i, joined in enumerate(self.classes) for name in self._parts(joined)}
         near = alike(tuple(own))
-        words, is_empty = words_of(self.classes, texts), no_number if self.kind == "continuous" else means_empty
+        words, is_empty = words_of(self.classes, texts), no_number if self.is_number else means_empty
         values = np.full(len(texts), np.nan)
         open_ = []
         for place, text in enumerate(texts):
@@ -118,7 +126,7 @@ class Target:
                 values[place] = words[text]
             elif text and not is_empty(text):
                 open_.append(place)
-        if open_ and self.kind in ("multiclass", "ordinal"):
+        if open_ and self.has_logit_per_class:
             cell, known = texts[open_[0]], ", ".join(self.classes)
             raise CellError(open_[0], f"{self.name} {cell!r} is not one of {known}.{suggest(cell, self.classes)}")
         values[open_] = self._numbers([texts[place] for place in open_], open_)
@@ -166,7 +174,7 @@ class Target:
         >>> Target("label", "multiclass", ("a", "b")).decode(np.array([1.0, np.nan]))
         ['b', '']
         """
-        if self.kind in ("multiclass", "ordinal"):
+        if self.has_logit_per_class:
             return ["" if np.isnan(v) else self.classes[int(v)] for v in truth]
         return ["" if np.isnan(v) else f"{v:.12g}" for v in truth]
 
@@ -199,6 +207,11 @@ class Task:
     def names(self) -> tuple[str, ...]:
         """Names of the targets."""
         return tuple(target.name for target in self.targets)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether any target is one of classes."""
+        return not all(target.is_number for target in self.targets)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -276,7 +289,7 @@ class Task:
         columns = []
         for position, target in enumerate(self.targets):
             column = truth[:, position]
-            if target.kind in ("multiclass", "ordinal"):
+            if target.has_logit_per_class:
                 one_hot = (column[:, None] == np.arange(len(target.classes))).astype(np.float64)
                 one_hot[np.isnan(column)] = np.nan
                 columns.append(one_hot)
@@ -292,7 +305,7 @@ class Task:
         """
         total = np.array(logits, dtype=np.float64)
         for position, target in enumerate(self.targets):
-            if target.kind == "continuous":
+            if target.is_number:
                 total[:, self.slice_of(target.name)] += values[:, [position]]
         return total
 

@@ -247,7 +247,7 @@ def rarity_of(task: Task, truth: np.ndarray) -> np.ndarray:
     rarity = np.ones(len(truth))
     for column, target in zip(truth.T, task.targets, strict=True):
         known = ~np.isnan(column)
-        if target.kind == "continuous" or not known.any():
+        if target.is_number or not known.any():
             continue
         labels = (column[known] >= 0.5 if target.kind == "binary" else column[known]).astype(np.int64)
         counts = np.bincount(labels)

@@ -63,7 +63,7 @@ def tune_auroc(task: Task, logits: np.ndarray, truth: np.ndarray) -> float | Non
     areas = []
     for target in task.targets:
         part = task.slice_of(target.name)
-        if target.kind != "continuous":
+        if not target.is_number:
             areas += [auroc(*pair) for pair in zip(labels[:, part].T, scores[:, part].T, strict=True)]
     known = [area for area in areas if not np.isnan(area)]
     return float(np.mean(known)) if known else None

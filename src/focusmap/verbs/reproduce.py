@@ -107,7 +107,7 @@ def _largest(before: Predictions, after: Predictions) -> float:
         return 1.0
     apart = np.abs(before.probabilities - after.probabilities)
     for target in before.task.targets:
-        if target.kind == "continuous":
+        if target.is_number:
             columns = before.task.slice_of(target.name)
             apart[:, columns] /= max(1e-12, float(np.nanstd(before.probabilities[:, columns])))
     return float(np.nanmax(apart, initial=0.0))

@@ -174,7 +174,7 @@ def _measures(
 def _maps_of_positives(folder: Path, cohort: Cohort) -> Iterator[_MapOfPositive]:
     truth = cohort.task.label_truth(cohort.truth)
     columns = {label: i for i, label in enumerate(cohort.task.label_names)}
-    present = {label for target in cohort.task.targets if target.kind != "continuous" for label in target.label_names}
+    present = {label for target in cohort.task.targets if not target.is_number for label in target.label_names}
     index = read_table(folder / "index.csv")
     for row in index.to_dict("records"):
         position = cohort.positions.get(row["image_id"])
