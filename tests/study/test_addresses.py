@@ -10,7 +10,7 @@ import pytest
 from focusmap.basics import InputError
 from focusmap.images import Preparation
 from focusmap.study import Declaration, Samples, Target, Task
-from focusmap.study.addresses import address_of, at_hand, fetch, settled_folder
+from focusmap.study.addresses import address_of, fetch, local_samples, settled_folder
 from focusmap.study.inputs import image_columns
 from support.studies import phantom_study
 
@@ -37,10 +37,10 @@ def test_images_at_an_address_are_those_on_the_disk(labels: Path, scheme: str) -
             memory.pipe_file(f"/archive/films/{path}", (labels.parent / path).read_bytes())
     near = image_columns(labels.parent, labels, rows, Declaration())
     far = image_columns(labels.parent, labels, rows, Declaration(images=Path(address)))
-    with at_hand(far, rows, TASK) as samples:
+    with local_samples(far, rows, TASK) as samples:
         files = samples.files
         pixels = shown(samples)
-    with at_hand(near, rows, TASK) as samples:
+    with local_samples(near, rows, TASK) as samples:
         np.testing.assert_array_equal(pixels, shown(samples))
     assert not any(file.exists() for file in files), "they are here for as long as they are needed"
 
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_noted_by_its_name(labels: Path) -> None:
     rows = pd.read_csv(labels, dtype=str, keep_default_na=False)
     (labels.parent / rows["path"].iloc[3]).unlink()
     far = image_columns(labels.parent, labels, rows, Declaration(images=Path(f"file://{labels.parent}")))
-    with at_hand(far, rows, TASK) as samples:
+    with local_samples(far, rows, TASK) as samples:
         assert len(shown(samples)) == 11
     (failure,) = samples.failures
     path, reason = failure.row

@@ -258,12 +258,11 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
     monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
-    is_range = recipe.scaling == "range" or (
-        recipe.scaling == "auto" and recipe.weights != "none" and base in nets.PACKAGES
-    )
+    package = nets.PACKAGES.get(base) if recipe.weights != "none" else None
+    usual_scaling = package.scaling if package else "image"
     return replace(
         sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor,
-        scaling="range" if is_range else "image",
+        scaling=usual_scaling if recipe.scaling == "auto" else recipe.scaling,
     )  # fmt: skip
 
 
@@ -282,18 +281,18 @@ def ladder_settings(devices: str) -> LadderSettings:
     """Return the ladder for the devices that `devices` names."""
     if training.choose_devices(devices).accelerator == "cpu":
         return ON_PROCESSOR
-    return next((one for one in ON_ACCELERATOR if nets.at_hand(one.backbone)), ON_PROCESSOR)
+    return next((one for one in ON_ACCELERATOR if nets.has_local_weights(one.backbone)), ON_PROCESSOR)
 
 
 def _say_without_weights(options: RunOptions) -> None:
     """Say why there is no ladder, where that is for want of weights."""
-    if why := nets.why_not_at_hand(ON_PROCESSOR.backbone):
+    if why := nets.why_no_local_weights(ON_PROCESSOR.backbone):
         options.say(f"one model instead of a ladder: {why}")
 
 
 def _can_climb(recipe: Recipe) -> bool:
     """Return whether pretrained weights for the ladder are to be had without asking a network."""
-    return recipe.learns_labels and recipe.weights == "auto" and nets.at_hand(ON_PROCESSOR.backbone)
+    return recipe.learns_labels and recipe.weights == "auto" and nets.has_local_weights(ON_PROCESSOR.backbone)
 
 
 def _ladder_size(n_images: int, options: RunOptions) -> int:

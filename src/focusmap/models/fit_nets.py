@@ -86,7 +86,7 @@ def train_net(untrained: Untrained, training: "Training", options: RunOptions) -
 
     recipe, run, task, net = training.recipe, training.run, training.cohort.task, untrained.net
     if untrained.architecture:
-        options.say(f"first weights of {recipe.model}: {net.start.reason}")
+        options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
     data = training_data(untrained, training)
     checkpoint = run.checkpoint / "last.safetensors"
     records = []
@@ -120,8 +120,8 @@ def net_card(net: "nets.FocusNet", training: "Training", architecture: dict[str,
         "n_parameters": sum(weights.numel() for weights in net.parameters()),
         "n_train": len(training.split.ids("train")),
         "seed": recipe.seed,
-        "start": net.start.source,
-        **reason_entries(net.start.reason, "start_reason"),
+        "start": net.weights_origin.source,
+        **reason_entries(net.weights_origin.reason, "start_reason"),
     }
     return ModelCard(
         task=task,

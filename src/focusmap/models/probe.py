@@ -199,7 +199,7 @@ def fit_probe(training: "Training", options: RunOptions) -> "Model":
     check_learnable(task, rows.learnt)
     architecture = nets.architecture_of(recipe, task)
     net = nets.build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
-    options.say(f"first weights of {recipe.model}: {net.start.reason}")
+    options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
     card = net_card(net, training, architecture.to_dict())
     features = _features(cast("nets.LevelsNet", net), training, rows, options.progress)
     _set_head(net, features, rows, card.scales, recipe.seed)
@@ -219,7 +219,7 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     model = case_model(untrained_case_net(training, with_table=False), training)
     net = model.net
     assert net is not None
-    options.say(f"first weights of {recipe.model}: {net.start.reason}")
+    options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
     encoded, rows = encode(model, training.samples("train"))
     _set_head(net, encoded.features[0], rows, model.card.scales, recipe.seed)
     return model

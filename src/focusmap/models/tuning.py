@@ -16,7 +16,7 @@ from focusmap.models import configure
 from focusmap.models.choice import PROBE, score, truth_of
 from focusmap.models.preparing import store_for
 from focusmap.models.training import Training, train_calibrated
-from focusmap.nets import at_hand
+from focusmap.nets import has_local_weights
 from focusmap.scale import answers_in_order
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
 
@@ -93,7 +93,7 @@ def models_to_try(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[st
     sized = configure.resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
     nets: list[str] = [configure.usual_net(sized)]
     backbone = configure.ladder_settings(options.devices).backbone
-    if recipe.weights == "auto" and summary.dimensions == 2 and at_hand(backbone):
+    if recipe.weights == "auto" and summary.dimensions == 2 and has_local_weights(backbone):
         nets = [backbone, f"{backbone}-{PROBE}", *nets]
     return (*nets, configure.IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
 

@@ -147,7 +147,7 @@ def check_pooling(model: str, pooling: str) -> None:
 
 
 def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) -> focus_net.FocusNet:
-    """Return a net; `net.start` says which weights it starts from and why.
+    """Return a net; `net.weights_origin` says which weights it starts from and why.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def build_net(architecture: Architecture, weights: str = "none", seed: int = 0) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _make(architecture, first_weights.hub_file)
-    net.start = first_weights.load(net)
+    net.weights_origin = first_weights.load(net)
     return net
 
 

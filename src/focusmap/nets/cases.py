@@ -316,7 +316,7 @@ class CaseBackbone(nn.Module):
 
 
 def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: int = 0) -> focus_net.FocusNet:
-    """Return a net of cases, trained like a net of images; `net.start` says which weights its encoders start from.
+    """Return a net of cases, trained like a net of images; `net.weights_origin` says where it starts from.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ def build_case_net(architecture: CaseArchitecture, weights: str = "none", seed: 
         first_weights.load(focus_net.FocusNet(encoder, n_features, architecture.n_logits))
         for encoder, n_features in built
     ]
-    net.start = starts[-1]
+    net.weights_origin = starts[-1]
     return net
 
 

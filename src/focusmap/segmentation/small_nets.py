@@ -262,7 +262,7 @@ def learn_masks(cases: Cases, options: LearningOptions) -> UNet:
 
 def _mask_net(cases: Cases, options: LearningOptions) -> UNet:
     dimensions = cases.marked.ndim - 1
-    is_pretrained = options.is_pretrained and dimensions == 2 and nets.at_hand(BACKBONE)
+    is_pretrained = options.is_pretrained and dimensions == 2 and nets.has_local_weights(BACKBONE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = UNet(cases.images.shape[1], 1, dimensions, is_pretrained=is_pretrained)

@@ -1,4 +1,4 @@
-from .addresses import at_hand as at_hand
+from .addresses import local_samples as local_samples
 from .cases import NO_VIEW as NO_VIEW
 from .cases import by_case as by_case
 from .cases import by_image as by_image

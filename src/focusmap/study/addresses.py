@@ -82,8 +82,8 @@ def _opened(address: str) -> "tuple[AbstractFileSystem, str]":
 
 
 @contextmanager
-def at_hand(columns: ImageColumns, rows: "pd.DataFrame", task: Task) -> Iterator[Samples]:
-    """Yield the images of some rows of a table, to be shown to a model; of an address they are here until then."""
+def local_samples(columns: ImageColumns, rows: "pd.DataFrame", task: Task) -> Iterator[Samples]:
+    """Yield the images of some rows of a table as samples; those at an address are fetched, and removed afterwards."""
     address = address_of(columns.study.images)
     if address is None:
         yield columns.samples(rows, task)

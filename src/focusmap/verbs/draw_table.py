@@ -13,7 +13,7 @@ from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
 from focusmap.models import load_explainable_run, load_run_net, model_fingerprint, model_folder, needs_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
 from focusmap.segmentation import Drawn, Job, Member, lesions_to_draw, refuse_autoencoder
-from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, at_hand, first_parts_of, open_run
+from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, first_parts_of, local_samples, open_run
 from focusmap.study.cohort import load_cohort
 from focusmap.study.recipe import read_recipe
 from focusmap.study.streamed import Streamed, TableAnswer, files_of, one_table, refuse_more_than_images, stream
@@ -121,7 +121,7 @@ def _tool(task: Task, draw: Draw, out: Path, columns: ImageColumns) -> Tool:
 
     def answer(share: Share) -> Tally:
         place = files_of(share, out)
-        with at_hand(columns, share.rows, task) as samples, atomic_folder(place) as folder:
+        with local_samples(columns, share.rows, task) as samples, atomic_folder(place) as folder:
             failures = draw(samples, folder)
         # Every part has the same types, empty columns too.
         index = pd.read_csv(place / "index.csv", dtype=str, keep_default_na=False)

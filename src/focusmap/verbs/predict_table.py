@@ -8,7 +8,7 @@ import pandas as pd
 from focusmap.evaluation import answered, standings_of
 from focusmap.models import load_run_model, model_fingerprint, model_folder, needs_of, ood_of, predict_chunks
 from focusmap.scale import Share, Tally, Tool, write_share
-from focusmap.study import ImageColumns, RunOptions, at_hand
+from focusmap.study import ImageColumns, RunOptions, local_samples
 from focusmap.study.streamed import Streamed, TableAnswer, one_table, refuse_more_than_images, stream
 from focusmap.verbs.requests import PredictRequest
 
@@ -50,7 +50,7 @@ def _tool(folder: Path, out: Path, error: float, columns: ImageColumns) -> Tool:
     ood, standings = ood_of(folder), standings_of(folder)
 
     def answer(share: Share) -> Tally:
-        with at_hand(columns, share.rows, model.task) as samples:
+        with local_samples(columns, share.rows, model.task) as samples:
             tables = [
                 answered(chunk.predictions, standings, model.card.thresholds, error).to_table()
                 for chunk in predict_chunks(model, samples, ood)
