@@ -258,8 +258,7 @@ def resolve_recipe(recipe: Recipe, image_summary: ImageSummary, *, climbs: bool 
     pooling = recipe.pooling if recipe.pooling != "auto" else pools
     loss: Loss = recipe.loss if recipe.learns_labels else "absolute"
     monitor: Monitor = recipe.monitor if recipe.learns_labels else "loss"
-    package = nets.PACKAGES.get(base) if recipe.weights != "none" else None
-    usual_scaling = package.scaling if package else "image"
+    usual_scaling = "image" if recipe.weights == "none" else nets.trained_scaling(base)
     return replace(
         sized, model=model, learning_rate=rate, pooling=pooling, loss=loss, monitor=monitor,
         scaling=usual_scaling if recipe.scaling == "auto" else recipe.scaling,

@@ -285,6 +285,11 @@ def why_no_local_weights(model: str) -> str:
     return reason if file is None else ""
 
 
+def trained_scaling(model: str) -> Literal["image", "range"]:
+    """Return how the images were scaled that a package's weights for a backbone were trained on; ``image`` if none."""
+    return PACKAGES[model].scaling if model in PACKAGES else "image"
+
+
 def package_tensors(model: str) -> tuple[dict[str, Tensor] | None, str]:
     """Return the weights that an installed package holds for a backbone, and their origin; None with the reason.
 
