@@ -12,9 +12,7 @@ from .reading_room.corrections import corrections as corrections
 from .reading_room.site import serve as serve
 from .study.cohort import read_cohort as read_cohort
 from .study.options import ConsensusOptions as ConsensusOptions
-from .study.options import ConvertRequest as ConvertRequest
 from .study.options import Declaration as Declaration
-from .study.options import IndexRequest as IndexRequest
 from .study.options import ReadingsDeclaration as ReadingsDeclaration
 from .study.options import RunOptions as RunOptions
 from .study.options import TrustRequest as TrustRequest
@@ -42,7 +40,9 @@ from .verbs.prepare import split as split
 from .verbs.report import report as report
 from .verbs.reproduce import reproduce as reproduce
 from .verbs.requests import ConsensusRequest as ConsensusRequest
+from .verbs.requests import ConvertRequest as ConvertRequest
 from .verbs.requests import ExplainRequest as ExplainRequest
+from .verbs.requests import IndexRequest as IndexRequest
 from .verbs.requests import PredictRequest as PredictRequest
 from .verbs.requests import SegmentRequest as SegmentRequest
 from .verbs.requests import ServeRequest as ServeRequest

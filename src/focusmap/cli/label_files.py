@@ -12,8 +12,7 @@ from focusmap.basics import Setting
 from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
-from focusmap.study import ConvertRequest, IndexRequest
-from focusmap.verbs.requests import ConsensusRequest
+from focusmap.verbs.requests import ConsensusRequest, ConvertRequest, IndexRequest
 
 if TYPE_CHECKING:
     from focusmap.basics import Json

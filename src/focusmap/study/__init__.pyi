@@ -54,9 +54,7 @@ from .inputs import read_inputs as read_inputs
 from .options import ESCAPE as ESCAPE
 from .options import FOLLOW_LINKS as FOLLOW_LINKS
 from .options import ConsensusOptions as ConsensusOptions
-from .options import ConvertRequest as ConvertRequest
 from .options import Declaration as Declaration
-from .options import IndexRequest as IndexRequest
 from .options import ReadingsDeclaration as ReadingsDeclaration
 from .options import RunOptions as RunOptions
 from .options import TrustRequest as TrustRequest

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap.basics import InputError, MissingFileError, Progress, silent
-from focusmap.study import ConvertRequest
+from focusmap.verbs.requests import ConvertRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

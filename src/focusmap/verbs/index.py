@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from focusmap import study
 from focusmap.basics import refuse_existing, refuse_undecodable, write_table, write_text
 from focusmap.basics.errors import InputError, MissingFileError
-from focusmap.study import IndexRequest
+from focusmap.verbs.requests import IndexRequest
 
 if TYPE_CHECKING:
     import pandas as pd
