@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from html import unescape
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -12,6 +13,8 @@ from focusmap.audit.findings import SEVERITIES, finding
 from focusmap.basics import LANGUAGES, InputError, Json, Reason, note_entries, reason_entries
 from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
+from focusmap.models import choice
+from focusmap.nets.weights import WeightsOrigin
 from focusmap.report import run_page
 from focusmap.report.audit_page import finding_views
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
@@ -24,6 +27,7 @@ from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
 from focusmap.report.words import placeholders, words_in
 from focusmap.study import Augmentation, Recipe
+from focusmap.study.task import TARGET_KINDS
 from support.synthetic_run import binary_task, write_run
 
 FOLDER = Path(run_page.__file__).parent
@@ -75,6 +79,9 @@ def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
     assert set(tables["metric"]) == {*RANKING, *AGREEMENT, *CLASSES, *VALUES, "auroc_delong"}
     assert set(tables["score"]) == {*POINTS, *REGIONS, *IN_SHORT, *COMPARED, *BY_SIZE, *DRAWN}
     assert set(tables["baseline"]) == set(BASELINES)
+    assert set(tables["kind"]) == set(TARGET_KINDS)
+    assert set(tables["start"]) == set(get_args(get_type_hints(WeightsOrigin)["source"]))
+    assert set(tables["rung"]) == {choice.PROBE, choice.SIMPLE, choice.FROM_SCRATCH, choice.FINE_TUNED, choice.MEAN}
     assert set(tables["mask_method"]) == set(MASK_METHODS)
     assert set(tables["mask_score"]) == set(MASK_MEASURES)
     assert set(tables["criterion"]) == set(CRITERIA) == set(TRUST_SOURCES)
