@@ -222,7 +222,8 @@ def test_no_module_is_long() -> None:
 
 
 def test_a_verb_reads_as_what_it_does() -> None:
-    verbs = SOURCE.glob("verbs/*.py")
+    # What commands ask for stands together, and is no verb.
+    verbs = (path for path in SOURCE.glob("verbs/*.py") if path.name != "requests.py")
     assert {path.name: n for path in verbs if (n := lines_of(path)) > MOST_LINES_OF_A_VERB} == {}
 
 
