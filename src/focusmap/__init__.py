@@ -13,7 +13,7 @@ _found, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 class _Verbs(ModuleType):
-    """This package: where a room bears the name of a verb (`audit`, `report`), the name is the verb's."""
+    """This package: where a subpackage has the name of a verb (`audit`, `report`), the name means the verb."""
 
     def __getattr__(self, name: str) -> object:
         found = _found(name)
@@ -25,7 +25,7 @@ class _Verbs(ModuleType):
         return found
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The import of a room sets it as an attribute of the package.
+        # The import of a subpackage sets it as an attribute of this package.
         if not (name in __all__ and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 

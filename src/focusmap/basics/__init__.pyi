@@ -37,8 +37,8 @@ from .files import write_failures as write_failures
 from .files import write_json as write_json
 from .files import write_table as write_table
 from .files import write_text as write_text
-from .heads import READ_AS as READ_AS
-from .heads import without_units as without_units
+from .header_rows import READ_AS as READ_AS
+from .header_rows import without_units as without_units
 from .installation import CHINESE as CHINESE
 from .installation import PANGO as PANGO
 from .installation import Diagnosis as Diagnosis

@@ -18,7 +18,7 @@ import pandas as pd
 
 from focusmap.basics.errors import InputError, MissingFileError
 from focusmap.basics.file_names import IMAGE_SUFFIX
-from focusmap.basics.heads import BARE, COUNTED, MOST_HEADS, settled_head, told
+from focusmap.basics.header_rows import BARE, COUNTED, MOST_HEADS, settled_head, told
 from focusmap.basics.workbooks import read_workbook
 
 MAX_TABLE_BYTES = 2**30

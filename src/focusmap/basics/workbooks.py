@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from focusmap.basics.errors import InputError, listed
-from focusmap.basics.heads import COUNTED, settled_head, told
+from focusmap.basics.header_rows import COUNTED, settled_head, told
 
 if TYPE_CHECKING:
     from openpyxl import Workbook

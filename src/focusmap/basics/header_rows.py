@@ -1,6 +1,6 @@
-"""Where the names of a table's columns stand, as spreadsheets do: below a title, in two rows, above a row of units.
+"""Finding a table's header as spreadsheets have it: below a title, in two rows, above a row of units.
 
-What stands beside the names is left out and said in ``table.attrs["read_as"]``, where it is certain what it is.
+Rows that are certainly a title or units are left out; ``table.attrs["read_as"]`` says which.
 """
 
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 READ_AS = "read_as"
 MOST_HEADS, PEEKED = 10, 50
-"""Rows in which the names are looked for where the first has none, and rows that say what a column holds."""
+"""Rows that are searched for a header where the first has none, and rows by which a column's content is judged."""
 FEWEST = 3
 BARE = re.compile(r"[\d.,]*")
 NAMELESS = re.compile(r"Unnamed: \d+|")

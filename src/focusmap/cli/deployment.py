@@ -1,4 +1,4 @@
-"""Commands of the ward: ``focusmap serve`` and ``corrections`` of the reading room, ``focusmap dicom`` of archives."""
+"""Commands for a model in use: ``focusmap serve`` and ``corrections`` (the reading room), ``dicom`` (archives)."""
 
 import sys
 from collections.abc import Mapping
