@@ -30,8 +30,6 @@ FEWEST_EPOCHS, FEWEST_STEPS = 4, 120
 # Of the largest size; with less time a smaller one gains more.
 ENOUGH_EPOCHS = 8
 SLICES = "slices"
-# Of the time that is left after the probe, for small images, on which a net from random weights is tried too.
-TUNED_SHARE = 0.6
 # Of the time that is left: steps are measured on quiet data, and the net is asked of tune and test when it is trained.
 TRAINING_SHARE = 0.8
 
@@ -94,7 +92,6 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
         for name, value in FINE_TUNING.items()
         if getattr(recipe, name) == getattr(usual, name) and (training.cohort.images is None or name not in OF_STAGES)
     }
-    seconds *= TUNED_SHARE if has_small_images(training) else 1.0
     ends, model = time.monotonic() + seconds, probe.model.removesuffix(f"-{PROBE}")
     sizes = list(dict.fromkeys(min(side, recipe.size) for side in ladder.fine_tuned_sizes))
     for size in sizes:
