@@ -212,7 +212,9 @@ def test_help_is_quick_and_imports_nothing_heavy(command):
     assert not HEAVY & {name.partition(".")[0] for name in said.splitlines()[-1].split()}
     assert f"focusmap {command}" in said
     assert "example" in said
-    assert min(_seconds(code) for _ in range(ROUNDS)) - min(_seconds("pass") for _ in range(ROUNDS)) < HELP_SECONDS
+    empty = min(_seconds("pass") for _ in range(ROUNDS))
+    # On a busy machine few rounds are undisturbed.
+    assert any(_seconds(code) - empty < HELP_SECONDS for _ in range(4 * ROUNDS))
 
 
 def _said(code):
