@@ -20,7 +20,7 @@ from focusmap.basics import Json, Reason, read_json, read_table, reason_entries,
 from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions, write_predictions
 from focusmap.models import choice, configure, ensemble, fit_nets, folder, predictor
 from focusmap.models.mirroring import decide_mirroring, mirroring_of_folds
-from focusmap.models.rungs import Clock, fine_tuned_recipe, fold_of, from_scratch_recipe, has_small_images, probe_recipe
+from focusmap.models.rungs import Clock, fine_tuned_recipe, fold_of, from_scratch_recipe, own_size, probe_recipe
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ def _trained_after_probe(training: "Training") -> tuple[str, ...]:
     if training.recipe.shape:
         # Nothing that is pretrained for images can be tuned to volumes.
         return (choice.FROM_SCRATCH,)
-    return (choice.FINE_TUNED, choice.FROM_SCRATCH) if has_small_images(training) else (choice.FINE_TUNED,)
+    is_small = training.cohort.images is None and own_size(training) <= configure.SMALL
+    # Of many images a net from random weights would take the time of the pretrained one, which is the better one.
+    return (choice.FINE_TUNED, choice.FROM_SCRATCH) if is_small else (choice.FINE_TUNED,)
 
 
 def _read_rung(name: str, training: "Training", earlier: Mapping[str, Json]) -> choice.Rung | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import SMALL, ladder_settings, usual_net, usual_rate
+from focusmap.models.configure import ladder_settings, usual_net, usual_rate
 from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
 from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
@@ -126,11 +126,6 @@ def _within(
     if n_epochs < min(most_epochs, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
-
-
-def has_small_images(training: "Training") -> bool:
-    """Return whether a study is one of single images so small that a net from random weights may suffice."""
-    return not training.recipe.shape and training.cohort.images is None and own_size(training) <= SMALL
 
 
 def own_size(training: "Training") -> int:

@@ -137,7 +137,7 @@ def _kept_in(run: Run, lesion: lesions.Lesion) -> Path:
 def lesions_to_draw(
     run: Run, task: Task, wanted: Sequence[str] = (), negatives: Sequence[str] = ()
 ) -> tuple[lesions.Lesion, ...]:
-    """Return `lesions_of`; where no class is said to mean none, those meant by it for which a run, or a fold, learnt.
+    """Return what is drawn, as `lesions_of`; without `negatives`, those named when the run, or a fold, learnt to draw.
 
     Raises
     ------
