@@ -164,14 +164,23 @@ def test_each_fold_is_tested_once_and_half_of_it_tunes_once() -> None:
         fold_split(split, 3)
 
 
-def test_a_lone_patient_of_a_fold_tunes_and_declared_folds_are_not_cut() -> None:
+def test_a_lone_patient_of_a_fold_tunes() -> None:
     alone = make_split(cohort_of(random_table(60, 3, 0), patient_column="who"), SplitOptions(folds=3))
     assert set(alone.table["tunes"]) == {"1"}
-    raw = random_table(60, 20, 0)
-    raw["part"] = ["1", "2", "3"] * 20
-    declared = make_split(cohort_of(raw, patient_column="who", split_column="part"), SplitOptions(folds=3))
-    assert "tunes" not in declared.table
-    assert fold_split(declared, 0).ids("tune") == declared.ids("1")
+
+
+def test_declared_folds_are_halved_by_patient_and_tune_whole_without_patients() -> None:
+    raw = random_table(90, 30, 0)
+    raw["part"] = (raw["who"].str[1:].astype(int) % 3 + 1).astype(str)
+    by_patient = fold_split(make_split(cohort_of(raw, patient_column="who", split_column="part")), 0)
+    owners = [set(raw.set_index("id").loc[by_patient.ids(part), "who"]) for part in ("train", "tune", "test")]
+    assert all(owners)
+    assert sum(map(len, owners)) == raw["who"].nunique()
+    assert set(by_patient.ids("tune")) < set(raw.loc[raw["part"] == "2", "id"])
+    assert set(by_patient.ids("test")) == set(raw.loc[raw["part"] == "1", "id"])
+    without = make_split(cohort_of(raw, split_column="part"))
+    assert "tunes" not in without.table
+    assert fold_split(without, 0).ids("tune") == without.ids("1")
 
 
 def stack(n_rows: int, kinds: list[str]) -> pd.DataFrame:
@@ -194,6 +203,22 @@ def test_blocks_are_contiguous_with_a_gap_and_hold_every_class(folds: int | None
     assert np.diff(used["slice"])[ends].min() > 10
     assert ends.sum() <= 14
     assert "not used" in split.notes[0]
+
+
+def test_folds_of_blocks_are_halved_with_a_gap_or_tune_whole_where_too_short() -> None:
+    raw = stack(1000, ["x"] * 300 + ["y"] * 400 + ["z"] * 300)
+    cohort = cohort_of(raw, block_column="slice")
+    fold = fold_split(make_split(cohort, SplitOptions(folds=5, gap=10)), 0).table.assign(slice=raw["slice"])
+    used = fold[fold["split"] != ""]
+    ends = used["split"].to_numpy()[1:] != used["split"].to_numpy()[:-1]
+    assert np.diff(used["slice"])[ends].min() > 10
+    n_of = fold["split"].value_counts()
+    assert 60 <= n_of["tune"] <= 100
+    assert n_of["train"] > 3.2 * n_of["test"]
+    short = cohort_of(stack(300, ["x"] * 100 + ["y"] * 100 + ["z"] * 100), block_column="slice")
+    whole = make_split(short, SplitOptions(folds=5, gap=10))
+    assert set(whole.table.loc[whole.table["split"] != "", "tunes"]) == {"1"}
+    assert fold_split(whole, 0).ids("tune") == whole.ids("1")
 
 
 def test_blocks_cut_no_declared_patient_in_two() -> None:

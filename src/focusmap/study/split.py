@@ -20,6 +20,8 @@ from focusmap.study.run import Run
 
 PARTS = ("train", "tune", "test")
 NOT_USED = ""
+HALVES = (0.5, 0.5)
+MAX_GAPS = 0.2  # of a fold, where blocks are halved
 SHOWN = 3
 
 
@@ -64,7 +66,8 @@ class Split:
     ----------
     table
         ``image_id`` and ``split``: ``train``, ``tune``, ``test``, ``""`` (not used), or a fold ``0``, ``1``, ...;
-        of folds that were made here ``tunes`` too: ``1`` for the half of each that may tune, else ``0``.
+        of folds that can be cut ``tunes`` too: ``1`` for the half of each that may tune, ``0`` for the other, ``""``
+        for the gap between them.
     notes
         What the split did that a reader should know.
     """
@@ -129,8 +132,9 @@ def make_split(cohort: Cohort, options: SplitOptions | None = None) -> Split:
     if options.together and declared is None:
         n_images = sum(map(len, options.together))
         notes = [*notes, Reason("near-together", n=n_images, groups=len(options.together))]
-    if options.folds is not None and not has_folds and "block" not in cohort.table:
-        table["tunes"] = _halve_folds(cohort, table["split"], options.seed)
+    can_cut = not has_folds or cohort.study.patient_column is not None
+    if (has_folds or options.folds is not None) and can_cut:
+        table["tunes"] = _halve_folds(cohort, table["split"], options)
     return Split(table, tuple(notes))
 
 
@@ -156,7 +160,7 @@ def joined_patients(cohort: Cohort, together: Sequence[Sequence[str]]) -> Cohort
 def fold_split(split: Split, k: int) -> Split:
     """Return train, tune and test of fold `k`: it is tested, half of the next one tunes, all else trains.
 
-    Of declared folds and of contiguous blocks the whole next fold tunes, since nothing says where they may be cut.
+    Of declared folds of images without a patient the whole next fold tunes, since nothing says where it may be cut.
 
     Raises
     ------
@@ -169,7 +173,8 @@ def fold_split(split: Split, k: int) -> Split:
     names = {str(fold): "train" for fold in range(n_folds)} | {str((k + 1) % n_folds): "tune", str(k): "test"}
     parts = split.table["split"].map(names).fillna(NOT_USED)
     if "tunes" in split.table:
-        parts = parts.mask((parts == "tune") & (split.table["tunes"] == "0"), "train")
+        other_half = (parts == "tune") & (split.table["tunes"] != "1")
+        parts = parts.mask(other_half, split.table["tunes"].map({"0": "train", NOT_USED: NOT_USED}))
     return Split(split.table[["image_id"]].assign(split=parts), split.notes)
 
 
@@ -239,19 +244,29 @@ def _patients(cohort: Cohort) -> list[str]:
     return [str(patient) for patient in cohort.patient_ids]
 
 
-def _halve_folds(cohort: Cohort, folds: pd.Series, seed: int) -> np.ndarray:
-    """Return ``1`` for half of the patients of each fold, stratified as the folds are, else ``0``; a lone one tunes."""
+def _halve_folds(cohort: Cohort, folds: pd.Series, options: SplitOptions) -> np.ndarray:
+    """Return ``1`` for the half of each fold that tunes, ``0`` for the other; one that cannot be halved tunes whole."""
     tunes = np.full(len(cohort), "0", dtype=object)
     for fold in sorted(set(folds) - {NOT_USED}):
         inside = np.flatnonzero(folds == fold)
-        members = cohort.take(inside)
-        patients = _patients(members)
-        if len(set(patients)) == 1:
-            tunes[inside] = "1"
-            continue
-        halves = stratify(patients, label_matrix(members.task, members.truth), (0.5, 0.5), seed)
-        tunes[inside] = halves.astype(str)
+        tunes[inside] = _halve(cohort.take(inside), options)
     return tunes
+
+
+def _halve(fold: Cohort, options: SplitOptions) -> np.ndarray:
+    """Return ``1`` or ``0`` for each row, by patient, or in blocks with ``""`` (not used) for the gaps between them."""
+    patients, strata = _patients(fold), label_matrix(fold.task, fold.truth)
+    whole = np.array(["1"] * len(fold))
+    if len(set(patients)) == 1:
+        return whole
+    if "block" not in fold.table:
+        return stratify(patients, strata, HALVES, options.seed).astype(str)
+    try:
+        halves = deal_blocks(_block_ranks(fold), strata, HALVES, options.gap)
+    except InputError:
+        return whole
+    is_gap = halves == UNUSED
+    return whole if is_gap.mean() > MAX_GAPS else np.where(is_gap, NOT_USED, halves.astype(str))
 
 
 def _declared_folds(declared: pd.Series, options: SplitOptions) -> tuple[list[str], list[Reason]]:
