@@ -12,7 +12,8 @@ from PIL import Image
 from focusmap.heatmaps.map_files import CASE_COLUMNS, INDEX_COLUMNS
 from focusmap.heatmaps.write import ExplainOptions
 from focusmap.images import read_map
-from focusmap.models.cases import NET, CaseModel, mean_of_cases
+from focusmap.models.cases import NET, CaseModel
+from focusmap.models.ensemble import combine
 from focusmap.nets import CaseArchitecture, CaseBackbone, FocusNet
 from focusmap.nets.cases import Encoder
 from focusmap.study import Cohort, Declaration, Target, Task, by_case, read_cohort
@@ -128,7 +129,7 @@ def test_maps_of_members_are_their_mean_in_the_targets_own_unit(cases):
     members = [bright_spot_model(40.0, scale=2.0), bright_spot_model(10.0, scale=4.0)]
     case = cases.of(["B"])
     case = replace(case, images=cases.images[cases.images["case_id"] == "A"].assign(case_id="B"))
-    models = (*members, mean_of_cases(members, "seeds"))
+    models = (*members, combine(members, (), "seeds"))
     first, second, both = (evidence_in_rows(model, case, "gradcam", [0]) for model in models)
     np.testing.assert_allclose(both.maps, (first.maps + second.maps) / 2, rtol=1e-5)
     np.testing.assert_allclose(both.probabilities, (first.probabilities + second.probabilities) / 2, rtol=1e-5)

@@ -20,7 +20,6 @@ from focusmap.heatmaps.write import ExplainOptions, write_methods
 from focusmap.images import Preparation, prepare_file, read_map
 from focusmap.images.prepare import Placement
 from focusmap.models import Model
-from focusmap.models.cases import mean_of_cases
 from focusmap.models.ensemble import combine
 from focusmap.models.net import with_views
 from focusmap.nets import AS_IT_IS, Architecture, FocusNet, View, build_net
@@ -102,7 +101,7 @@ def test_a_batch_of_images_is_seen_as_one_by_one(items, kind, method):
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_cases_are_seen_together_as_one_by_one(cases, n_members):  # noqa: F811
     members = [test_explain_cases.bright_spot_model(weight) for weight in (40.0, 10.0)][:n_members]
-    view = (members[0] if n_members == 1 else mean_of_cases(members, "seeds")).explainable()
+    view = (members[0] if n_members == 1 else combine(members, (), "seeds")).explainable()
     found = []
     for at_once in (1, 99):
         batches = list(Samples.from_files(cases).batches(view.preparations, at_once))

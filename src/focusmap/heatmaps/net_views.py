@@ -63,15 +63,11 @@ class CaseModel(Protocol):
     def preparation(self) -> AnyPreparation:
         """How images are prepared for it."""
 
-    @property
-    def parts(self) -> "Sequence[CaseModel]":
-        """Its members, or itself."""
-
     def image_net(self) -> ImageInCase:
         """Return the net of a blank image in a case of its own."""
 
-    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[ImageInCase]]]:
-        """Return the logits ``(1, L)`` of one case, and of each part the nets of its images."""
+    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[ImageInCase]]:
+        """Return the logits ``(1, L)`` of one case, and the nets of its images."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +113,10 @@ class CaseView:
         return replace(sights[0], **of_images)
 
     def _see_case(self, pixels: np.ndarray, case: Cohort, method: str, labels: Sequence[int]) -> Sight:
-        of_case, apart = self.model.take_apart(pixels, case)
+        logits, nets = self.model.take_apart(pixels, case)
+        drawn = [_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)]
         n = len(pixels)
-        logits = np.repeat(of_case, n, axis=0)
-        drawn = [[_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)] for nets in apart]
-        of_parts = [
-            _sight(logits, _together(of_images), deviations_of(part.card)[labels], n * [n])
-            for of_images, part in zip(drawn, self.model.parts, strict=True)
-        ]
-        return replace(mean_of(of_parts, method), logits=logits)
+        return _sight(np.repeat(logits, n, axis=0), _together(drawn), deviations_of(self.card)[labels], n * [n])
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ class MeanView:
         return names.pop() if len(names) == 1 else self.check("cam")
 
     def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return the means of what the members say and see, each in its own calibrated logits, as they are averaged."""
+        """Return the means of what the members say and see, each by its temperatures, as they are averaged."""
         sights = [_calibrated(member, member.see(batch, method, labels), method, labels) for member in self.members]
         return mean_of(sights, method)
 

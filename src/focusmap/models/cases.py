@@ -1,24 +1,21 @@
-"""A trained model of cases; with late fusion it also holds the table's model.
+"""A trained model of cases; with late fusion it also holds the table's model."""
 
-Members predict one by one, each with its own encoding of the table, and their logits are averaged.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import torch
 
-from focusmap.basics import InputError, Json, ModelError
+from focusmap.basics import Json, ModelError
 from focusmap.heatmaps import CaseView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.net import OF_STORE, shown, weights_of
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor
 from focusmap.models.rows import RowModel
 from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, fill_net, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
-from focusmap.study import Batch, Cohort, Covariates, EncodedTable, Flags, Task, at_once, said_by_models, view_numbers
+from focusmap.study import Batch, Cohort, Covariates, EncodedTable, Flags, Task, at_once, view_numbers
 
 TABLE = "table"
 NET = "net"
@@ -33,17 +30,19 @@ class CaseModel:
     card
         What `model.json` holds.
     net
-        A focus net on a `CaseBackbone`; None for the mean of several members.
+        A focus net on a `CaseBackbone`.
     table
         With late fusion: the table's model, applied to the same cases.
-    members
-        Models of their own, whose answers are averaged.
     """
 
     card: ModelCard
-    net: FocusNet | None
+    net: FocusNet
     table: RowModel | None = None
-    members: tuple["CaseModel", ...] = ()
+
+    @property
+    def members(self) -> tuple[Predictor, ...]:
+        """None: it is a single model."""
+        return ()
 
     @property
     def task(self) -> Task:
@@ -61,11 +60,6 @@ class CaseModel:
         return architecture_of(self.card).views
 
     @property
-    def parts(self) -> tuple["CaseModel", ...]:
-        """The members, or the one model."""
-        return self.members or (self,)
-
-    @property
     def preparations(self) -> tuple[AnyPreparation, ...]:
         """The one way in which images are prepared."""
         return (self.preparation,)
@@ -75,10 +69,8 @@ class CaseModel:
         return at_once(self.preparation.input_shape[1:], OF_STORE) if stored else 1
 
     def to(self, device: str) -> "CaseModel":
-        """Return the model, its nets moved to a device."""
-        for part in self.parts:
-            assert part.net is not None
-            part.net.to(device)
+        """Return the model, its net moved to a device."""
+        self.net.to(device)
         return self
 
     def with_card(self, card: ModelCard) -> "CaseModel":
@@ -90,33 +82,38 @@ class CaseModel:
         return CaseView(self)
 
     def encode(self, batch: Batch) -> EncodedImages:
-        """Return of each member the features of each view, ``(N, V * (K + 1))``: pooled, and its indicator."""
+        """Return the features of each view, ``(N, V * (K + 1))``: pooled, and its indicator."""
+        backbone = self._backbone.eval()
         shown_cases = CaseBatch(
             shown(batch.images(self.preparation)),
             torch.tensor(batch.table["position"].to_numpy(dtype=np.int64)),
             torch.from_numpy(view_numbers(batch.rows, self.views)),
             torch.empty(len(batch), 0),
         )
-        looks = [part._look(shown_cases) for part in self.parts]
-        attention = np.mean([weights for _, weights in looks], axis=0)
-        return EncodedImages(
-            tuple(features for features, _ in looks), attention, tuple(part._parts() for part in self.parts)
-        )
+        with torch.inference_mode():
+            features, attention = backbone.encode(shown_cases.to(next(backbone.parameters()).device))
+        width = backbone.n_features + 1
+        places = {view: slice(k * width, (k + 1) * width) for k, view in enumerate(self.views)}
+        return EncodedImages(features.cpu().numpy(), attention.cpu().numpy(), places)
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        """Return logits ``(N, L)``, of a change target its change, and what members that take a table flag."""
-        answers = [part._answer(features, rows) for part, features in zip(self.parts, encoded.features, strict=True)]
-        flags = [flag for _, flag in answers if flag is not None]
-        return np.mean([logits for logits, _ in answers], axis=0), _merged_flags(flags) if flags else None
+        """Return logits ``(N, L)``, of a change target its change, and what of each case's table is unlike train."""
+        features, no_table = encoded.features, np.empty((len(encoded.features), 0))
+        if self.table is not None:
+            of_table, flags = self.table.logits(encoded, rows)
+            return self._stacked(self._logits(features, no_table), of_table), flags
+        table = self._encoded_table(rows)
+        if table is None:
+            return self._logits(features, no_table), None
+        return self._logits(features, table.values), table.flags
 
     def check(self, cohort: Cohort) -> None:
         """Raise `InputError` if a cohort's cases lack a covariate, or have a view, that the model must know."""
         view_numbers(cohort, self.views)
-        for part in self.parts:
-            part._encoded_table(cohort)
+        self._encoded_table(cohort)
 
-    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[list[ImageInCase]]]:
-        """Return the logits ``(1, L)`` of one case, of a change its change, and of each part the nets of its images.
+    def take_apart(self, images: np.ndarray, case: Cohort) -> tuple[np.ndarray, list[ImageInCase]]:
+        """Return the logits ``(1, L)`` of one case, of a change its change, and the nets of its images.
 
         Parameters
         ----------
@@ -126,25 +123,24 @@ class CaseModel:
             A cohort of one case.
         """
         batch = one_case(images, view_numbers(case, self.views))
-        apart = [part._taken_apart(batch, case) for part in self.parts]
-        logits, _ = self.logits(EncodedImages(tuple(features for features, _ in apart)), case)
-        return logits, [nets for _, nets in apart]
+        table = None if self.table is not None else self._encoded_table(case)
+        if table is not None:
+            batch = batch._replace(rows=torch.from_numpy(table.values))
+        features, nets = take_apart(self.net.eval(), batch.to(self._device))
+        return self.logits(EncodedImages(features.cpu().numpy()), case)[0], nets
 
     def image_net(self) -> ImageInCase:
         """Return the net of a blank image in a case of its own, which shows what methods of heat maps it allows."""
-        architecture = architecture_of(self.parts[0].card)
         blank = one_case(np.zeros((1, *self.preparation.input_shape), np.float32), np.zeros(1, np.int64))
-        row, net = torch.zeros(1, architecture.n_covariates), self.parts[0]._net.eval()
-        return take_apart(net, blank._replace(rows=row).to(next(net.parameters()).device))[1][0]
+        row = torch.zeros(1, architecture_of(self.card).n_covariates)
+        return take_apart(self.net.eval(), blank._replace(rows=row).to(self._device))[1][0]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the weights of a single net."""
-        return {} if self.net is None else weights_of(self.net)
+        """Return the weights of the net."""
+        return weights_of(self.net)
 
     def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of two cases: one has an image of each view, the other a second one of the first view."""
-        if self.net is None:
-            return {}
         architecture, seed = architecture_of(self.card), cast(int, earlier.get("seed", 0))
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         draw, n_views = np.random.RandomState(seed).standard_normal, len(architecture.views)
@@ -156,61 +152,29 @@ class CaseModel:
             torch.from_numpy(draw((2, architecture.n_covariates))).float(),
         )
         with torch.inference_mode():
-            logits = self.net.eval()(batch.to(next(self.net.parameters()).device))
+            logits = self.net.eval()(batch.to(self._device))
         return {"seed": seed, "logits": [float(value) for value in logits.flatten()]}
 
     def folders(self) -> Mapping[str, Predictor]:
-        """Return the members, or the table's model, each in its folder."""
-        if self.table is not None:
-            return {TABLE: self.table}
-        return dict(zip(self.card.members, self.members, strict=True))
-
-    @property
-    def _net(self) -> FocusNet:
-        assert self.net is not None, "members answer for the whole"
-        return self.net
+        """Return the table's model, if there is one, in its folder."""
+        return {} if self.table is None else {TABLE: self.table}
 
     @property
     def _backbone(self) -> CaseBackbone:
-        return backbone_of(self._net)
+        return backbone_of(self.net)
 
-    def _look(self, batch: CaseBatch) -> tuple[np.ndarray, np.ndarray]:
-        backbone = self._backbone.eval()
-        with torch.inference_mode():
-            features, attention = backbone.encode(batch.to(next(backbone.parameters()).device))
-        return features.cpu().numpy(), attention.cpu().numpy()
-
-    def _parts(self) -> dict[str, slice]:
-        """Return where the features of each view stand."""
-        width = self._backbone.n_features + 1
-        return {view: slice(k * width, (k + 1) * width) for k, view in enumerate(self.views)}
-
-    def _answer(self, features: np.ndarray, cohort: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        if self.table is not None:
-            of_table, flags = self.table.logits(EncodedImages((features,)), cohort)
-            return self._stacked(self._logits(features, np.empty((len(features), 0))), of_table), flags
-        table = self._encoded_table(cohort)
-        if table is None:
-            return self._logits(features, np.empty((len(features), 0))), None
-        return self._logits(features, table.values), table.flags
+    @property
+    def _device(self) -> torch.device:
+        return next(self.net.parameters()).device
 
     def _encoded_table(self, cohort: Cohort) -> EncodedTable | None:
         """Return the covariates of a cohort; None of a model that takes none."""
         return Covariates.from_list(self.card.covariates).encode(cohort) if self.card.covariates else None
 
-    def _taken_apart(self, case: CaseBatch, cohort: Cohort) -> tuple[np.ndarray, list[ImageInCase]]:
-        net = self._net.eval()
-        table = None if self.table is not None else self._encoded_table(cohort)
-        rows = case.rows if table is None else torch.from_numpy(table.values)
-        features, nets = take_apart(net, case._replace(rows=rows).to(next(net.parameters()).device))
-        return features.cpu().numpy(), nets
-
     def _logits(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        net = self._net.eval()
-        device = next(net.parameters()).device
-        sides = (torch.from_numpy(np.ascontiguousarray(side)).float().to(device) for side in (features, rows))
+        sides = (torch.from_numpy(np.ascontiguousarray(side)).float().to(self._device) for side in (features, rows))
         with torch.inference_mode():
-            logits = net.classify(self._backbone.fused(*sides))
+            logits = self.net.eval().classify(self._backbone.fused(*sides))
         return self.task.in_units(logits.cpu().numpy(), self.card.scales)
 
     def _stacked(self, of_images: np.ndarray, of_table: np.ndarray) -> np.ndarray:
@@ -222,10 +186,6 @@ class CaseModel:
             weights, bias = (np.array(stack[target.name][key], dtype=np.float64) for key in ("weights", "bias"))
             columns.append(both @ weights.T + bias)
         return np.concatenate(columns, axis=1)
-
-
-def _merged_flags(flags: Sequence[tuple[Flags, ...]]) -> tuple[Flags, ...]:
-    return tuple(map(said_by_models, zip(*flags, strict=True)))
 
 
 def one_case(images: np.ndarray, views: np.ndarray) -> CaseBatch:
@@ -242,13 +202,6 @@ def architecture_of(card: ModelCard) -> CaseArchitecture:
     return CaseArchitecture.from_dict(values)
 
 
-def mean_of_cases(models: Sequence[CaseModel], made_of: str) -> CaseModel:
-    """Return the model that averages the answers of several of one task; not calibrated yet."""
-    if len({architecture_of(model.card).views for model in models}) > 1:
-        raise InputError("the train parts do not have the same views, so that their models have no mean.")
-    return CaseModel(mean_card([model.card for model in models], made_of), None, None, tuple(models))
-
-
 def cases_from(card: ModelCard, arrays: Mapping[str, np.ndarray], folders: Mapping[str, Predictor]) -> CaseModel:
     """Return the model that a folder holds, on the processor.
 
@@ -257,17 +210,9 @@ def cases_from(card: ModelCard, arrays: Mapping[str, np.ndarray], folders: Mappi
     InputError, ModelError
         If there is no such net, or the weights are those of another.
     """
-    if card.members:
-        return CaseModel(card, None, None, tuple(_member(name, folders[name]) for name in card.members))
     net = build_case_net(architecture_of(card))
     fill_net(net, arrays)
     table = folders.get(TABLE)
     if table is not None and not isinstance(table, RowModel):
         raise ModelError(f"{TABLE} holds another kind of model than one of tables.")
     return CaseModel(card, net, table)
-
-
-def _member(name: str, member: Predictor) -> CaseModel:
-    if not isinstance(member, CaseModel) or member.members:
-        raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
-    return member

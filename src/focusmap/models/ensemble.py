@@ -1,7 +1,7 @@
 """Several models as one: of other seeds or folds, and of any kinds, architectures, sizes and preparations.
 
-Members of one kind are averaged as their kind does it, in what they answer before any calibration. Members of different
-kinds do not mean the same by a logit: what is averaged of them are calibrated logits.
+Members of one kind are averaged in what they answer before any calibration: nets of single images as one net, others
+in a `MeanModel`. Members of different kinds do not mean the same by a logit: what is averaged are calibrated logits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,9 @@ from focusmap import heatmaps, images, nets
 from focusmap.basics import InputError, Json, ModelError
 from focusmap.evaluation import divisors
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
-from focusmap.models.rows import RowModel, mean_of_rows
-from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, side_by_side
+from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, said_by_models
 
 if TYPE_CHECKING:
-    from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
 
 Kind = Literal["net", "cases", "rows", "mean"]
@@ -36,7 +34,9 @@ def kind_of(card: ModelCard) -> Kind:
 
 @dataclass(frozen=True)
 class MeanModel:
-    """The mean of the calibrated logits of models that differ in kind, architecture or preparation.
+    """The mean of the logits of several models; calibrated ones where they differ in kind, architecture or preparation.
+
+    Each member has its own encoding of a table, and its own units, fitted on its own train.
 
     Parameters
     ----------
@@ -77,25 +77,31 @@ class MeanModel:
         """Return what each member makes of the images of a batch."""
         encoded = tuple(member.encode(batch) for member in self.members)
         weights = [one.attention for one in encoded if one.attention is not None]
-        return EncodedImages((), np.mean(weights, axis=0) if weights else None, (), encoded)
+        attention = np.mean(weights, axis=0) if weights else None
+        return EncodedImages(np.empty((len(batch), 0)), attention, members=encoded)
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        """Return the mean of the members' calibrated logits ``(N, L)``, and all that they flag."""
+        """Return the mean of the members' logits ``(N, L)``, and what they flag."""
         answers = [member.logits(one, rows) for member, one in zip(self.members, encoded.members, strict=True)]
         logits = [
             member_logits / divisors(self.task, member.card.temperatures)
-            for member, (member_logits, _) in zip(self.members, answers, strict=True)
+            for member, (member_logits, _) in zip(self._averaged, answers, strict=True)
         ]
         flags = [flag for _, flag in answers if flag is not None]
-        return np.asarray(np.mean(logits, axis=0)), side_by_side(*flags) if flags else None
+        merged = tuple(map(said_by_models, zip(*flags, strict=True))) if flags else None
+        return np.asarray(np.mean(logits, axis=0)), merged
 
     def explainable(self) -> "heatmaps.MeanView | None":
         """Return the mean of the members' views; None where a member has none."""
-        views = [view for member in self.members if (view := member.explainable()) is not None]
-        if len(views) < len(self.members):
-            return None
+        views = [view for member in self._averaged if (view := member.explainable()) is not None]
+        return None if len(views) < len(self.members) else heatmaps.MeanView(self.card, tuple(views))
 
-        return heatmaps.MeanView(self.card, tuple(views))
+    @property
+    def _averaged(self) -> tuple[Predictor, ...]:
+        """The members as they are averaged: those of one kind without their temperatures."""
+        if kind_of(self.card) == "mean":
+            return self.members
+        return tuple(member.with_card(replace(member.card, temperatures={})) for member in self.members)
 
     def with_card(self, card: ModelCard) -> "MeanModel":
         """Return the same model with another card."""
@@ -141,13 +147,9 @@ def combine(models: Sequence[Predictor], views: "Sequence[nets.View]", made_of: 
     parts = tuple(part for model in models for part in (model.members or (model,)))
     if not _are_alike(parts):
         return _mean_of_kinds(tuple(models), made_of)
-    kind = kind_of(parts[0].card)
-    if kind == "rows":
-        return mean_of_rows(cast(Sequence[RowModel], parts), made_of)
-    if kind == "cases":
-        from focusmap.models.cases import mean_of_cases
-
-        return mean_of_cases(cast("Sequence[CaseModel]", parts), made_of)
+    if kind_of(parts[0].card) != "net":
+        _refuse_unlike(parts)
+        return MeanModel(mean_card([part.card for part in parts], made_of), parts)
     from focusmap.models.net import mean_of_nets
 
     return mean_of_nets(cast("Sequence[Model]", parts), views, made_of)
@@ -165,11 +167,16 @@ def _are_alike(models: Sequence[Predictor]) -> bool:
     return same_input and (kinds != {"net"} or all(model.card.architecture == first.architecture for model in models))
 
 
-def _mean_of_kinds(models: tuple[Predictor, ...], made_of: str) -> MeanModel:
+def _refuse_unlike(models: Sequence[Predictor]) -> None:
+    """Raise `InputError` where models do not answer the same question."""
     if any(model.task != models[0].task for model in models):
         raise InputError("models of different targets have no mean.")
     if len({model.views for model in models}) > 1:
         raise InputError("models of single images and of cases, or of cases with other views, have no mean.")
+
+
+def _mean_of_kinds(models: tuple[Predictor, ...], made_of: str) -> MeanModel:
+    _refuse_unlike(models)
     covariates = {str(cast(dict[str, Json], one)["name"]): one for model in models for one in model.card.covariates}
     names = [str(model.card.architecture.get("model")) for model in models]
     card = replace(
@@ -185,7 +192,11 @@ def _mean_of_kinds(models: tuple[Predictor, ...], made_of: str) -> MeanModel:
 
 
 def mean_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> MeanModel:  # noqa: ARG001
-    """Return the mean of models that a folder holds; `ModelError` if it holds none, or of other targets."""
+    """Return the mean of models that a folder holds; `ModelError` if they do not belong together."""
     if not members or any(member.task != card.task for member in members.values()):
         raise ModelError("a mean needs members, of the same targets. Copy the whole model folder again.")
+    kind = kind_of(card)
+    for name, member in members.items() if kind != "mean" else ():
+        if member.members or kind_of(member.card) != kind:
+            raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
     return MeanModel(card, tuple(members.values()))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, read_json
-from focusmap.models.ensemble import Kind, kind_of, mean_from
+from focusmap.models.ensemble import kind_of, mean_from
 from focusmap.models.predictor import Explainable, ModelCard, Predictor, Self, read_card, write_card
 from focusmap.models.rows import rows_from
 from focusmap.study import MEAN, open_run, parse_model
@@ -64,7 +64,7 @@ def load_model(folder: Path, device: str = "cpu") -> Predictor:
     parts = {name: load_model(_inside(folder, name)) for name in names}
     arrays = {} if card.members else _read_arrays(folder / WEIGHTS)
     try:
-        model = _builder(kind_of(card))(card, arrays, parts)
+        model = _builder(card)(card, arrays, parts)
     except InputError as error:
         raise ModelError(f"{folder / CARD}: {error}") from None
     _check_probe(model, folder)
@@ -83,12 +83,13 @@ def can_be_mapped(folder: Path) -> bool:
     return isinstance(names, list) and all(parse_model(str(name)).is_net_of_images for name in names)
 
 
-def _builder(kind: Kind) -> Build:
-    """Return what makes a model of a kind; nets are not imported for models without."""
+def _builder(card: ModelCard) -> Build:
+    """Return what makes the model of a card; nets are not imported for models without."""
+    kind = kind_of(card)
+    if kind == "mean" or (card.members and kind != "net"):
+        return mean_from
     if kind == "rows":
         return rows_from
-    if kind == "mean":
-        return mean_from
     if kind == "cases":
         from focusmap.models.cases import cases_from
 

@@ -76,11 +76,11 @@ class GraphModel:
         is_flat = isinstance(self.shown[0], Preparation)
         names = [prepared_name(position) for position in range(len(pixels))] if is_flat else [IMAGES]
         outputs = self.ask(dict(zip(names, pixels, strict=True)))
-        return EncodedImages((outputs[LOGITS].astype(np.float64),), views=({},))
+        return EncodedImages(outputs[LOGITS].astype(np.float64))
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
         """Return the logits ``(N, L)`` that were found."""
-        return encoded.features[0], None
+        return encoded.features, None
 
     @cached_property
     def in_torch(self) -> Predictor:

@@ -81,11 +81,11 @@ class Model:
         images = shown(batch.images(self.preparation))
         with torch.inference_mode():
             logits = self.net.eval()(images.to(next(self.net.parameters()).device))
-        return EncodedImages((self.to_units(logits.float().cpu().double().numpy()),), views=({},))
+        return EncodedImages(self.to_units(logits.float().cpu().double().numpy()))
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:  # noqa: ARG002
         """Return the logits ``(N, L)`` that were found."""
-        return encoded.features[0], None
+        return encoded.features, None
 
     def with_card(self, card: ModelCard) -> "Model":
         """Return the same model with another card."""

@@ -186,34 +186,32 @@ class EncodedImages:
     Parameters
     ----------
     features
-        ``(N, F)`` of each part that looks by itself: of a model of single images its logits in the targets' own units,
-        of one of cases the pooled features of each view, of one of a table alone nothing.
+        ``(N, F)``: of a model of single images its logits in the targets' own units, of one of cases the pooled
+        features of each view. F is 0 of a table alone, and of a mean, whose members have them.
     attention
-        ``(P,)``: the weight of each image within its case and view, the mean over the parts; None without cases.
+        ``(P,)``: the weight of each image within its case and view; None without cases.
     views
-        Of each part: where the features of each view stand.
+        Where the features of each view stand.
     members
-        Of a mean of models of different kinds: the features of each.
+        Of a mean of models: the features of each.
     """
 
-    features: tuple[np.ndarray, ...]
+    features: np.ndarray
     attention: np.ndarray | None = None
-    views: tuple[Mapping[str, slice], ...] = ()
+    views: Mapping[str, slice] = field(default_factory=dict)
     members: "tuple[EncodedImages, ...]" = ()
 
     def shuffled(self, order: np.ndarray, view: str | None = None) -> "EncodedImages":
         """Return each row with the features of another, that at `order` ``(N,)``; of one view, or of all images."""
-        changed = [features.copy() for features in self.features]
-        for features, views in zip(changed, self.views, strict=True):
-            part = slice(None) if view is None else views[view]
-            features[:, part] = features[order, part]
+        features, part = self.features.copy(), slice(None) if view is None else self.views.get(view, slice(0))
+        features[:, part] = features[order, part]
         members = tuple(member.shuffled(order, view) for member in self.members)
-        return replace(self, features=tuple(changed), members=members)
+        return replace(self, features=features, members=members)
 
 
 def one_after_another(parts: Sequence[EncodedImages]) -> EncodedImages:
     """Return the features of the rows of several batches."""
-    features = tuple(np.concatenate(found) for found in zip(*(part.features for part in parts), strict=True))
+    features = np.concatenate([part.features for part in parts])
     weights = [part.attention for part in parts if part.attention is not None]
     members = tuple(one_after_another(found) for found in zip(*(part.members for part in parts), strict=True))
     return replace(parts[0], features=features, attention=np.concatenate(weights) if weights else None, members=members)

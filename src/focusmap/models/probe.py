@@ -221,7 +221,7 @@ def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
     assert net is not None
     options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
     encoded, rows = encode(model, training.samples("train"))
-    _set_head(net, encoded.features[0], rows, model.card.scales, recipe.seed)
+    _set_head(net, encoded.features, rows, model.card.scales, recipe.seed)
     return model
 
 
@@ -354,7 +354,7 @@ def predict_from_features(model: "Model", training: "Training", part: str) -> Pr
     rows, net = training.cohort.of(training.split.ids(part)), cast("nets.LevelsNet", model.nets[0])
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
-    encoded = EncodedImages((model.to_units(logits.cpu().double().numpy()),), views=({},))
+    encoded = EncodedImages(model.to_units(logits.cpu().double().numpy()))
     return Predicted(rows, predictions_of(model, rows, answer(model, encoded, rows)))
 
 

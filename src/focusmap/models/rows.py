@@ -1,10 +1,6 @@
-"""A model of rows of numbers, the covariates of a table or features measured of images; and how it is fitted.
+"""A model of rows of numbers, the covariates of a table or features measured of images; and how it is fitted."""
 
-Several members (folds, seeds) are averaged in their answers and not their numbers, since each has its own encoding,
-fitted on its own train.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, cast
@@ -16,8 +12,8 @@ from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
 from focusmap.models.manifest import library_versions
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
-from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable, said_by_models
+from focusmap.models.predictor import EncodedImages, ModelCard, Predictor
+from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable
 from focusmap.study.covariates import Covariates, fit_covariates
 
 if TYPE_CHECKING:
@@ -80,17 +76,19 @@ class RowModel:
     card
         What `model.json` holds.
     fitted
-        None for the mean of several members.
+        From rows of numbers to logits.
     features
         Of images; None for a table's covariates, which the card holds.
-    members
-        Models of their own, whose logits are averaged.
     """
 
     card: ModelCard
-    fitted: FittedRows | None
+    fitted: FittedRows
     features: ImageFeatures | None = None
-    members: tuple["RowModel", ...] = ()
+
+    @property
+    def members(self) -> tuple[Predictor, ...]:
+        """None: it is a single model."""
+        return ()
 
     @property
     def task(self) -> Task:
@@ -101,11 +99,6 @@ class RowModel:
     def covariates(self) -> Covariates:
         """How a table's cells become rows."""
         return Covariates.from_list(self.card.covariates)
-
-    @property
-    def parts(self) -> tuple["RowModel", ...]:
-        """The members, or the one model."""
-        return self.members or (self,)
 
     def explainable(self) -> None:
         """Return None: there is no net that could be asked where it looks."""
@@ -131,67 +124,44 @@ class RowModel:
 
     def check(self, rows: Cohort) -> None:
         """Raise `InputError` where a table lacks a covariate."""
-        for part in self.parts:
-            if part.card.covariates:
-                part.covariates.encode(rows)
+        if self.card.covariates:
+            self.covariates.encode(rows)
 
     def to(self, device: str) -> "RowModel":  # noqa: ARG002
         """Return the model as it is: it always computes on the processor."""
         return self
 
     def encode(self, batch: Batch) -> EncodedImages:
-        """Return of each member what it says of the images of a batch, or nothing of a table."""
-        none = np.empty((len(batch), 0))
-        features = [
-            part._said_of_images(batch.images(*self.preparations).prepared) if self.preparations else none
-            for part in self.parts
-        ]
-        return EncodedImages(tuple(features), views=({},) * len(features))
+        """Return the logits of the images of a batch; nothing of a table."""
+        if self.features is None:
+            return EncodedImages(np.empty((len(batch), 0)))
+        return EncodedImages(self.fitted(self.features(batch.images(*self.preparations).prepared)))
 
     def logits(self, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
-        """Return the mean of what the members say, ``(N, L)``, and what of each row of a table is unlike train."""
-        if not self.card.covariates:
-            return np.asarray(np.mean(encoded.features, axis=0)), None
-        tables = [part.covariates.encode(rows) for part in self.parts]
-        logits = [part._answered(table.values) for part, table in zip(self.parts, tables, strict=True)]
-        flags = tuple(map(said_by_models, zip(*(table.flags for table in tables), strict=True)))
-        return np.asarray(np.mean(logits, axis=0)), flags
+        """Return the logits ``(N, L)``, and what of each row of a table is unlike train."""
+        if self.features is not None:
+            return encoded.features, None
+        table = self.covariates.encode(rows)
+        return self.fitted(table.values), table.flags
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that was fitted to train."""
-        if self.fitted is None:
-            return {}
         words = {} if self.features is None else {WORDS: self.features.words}
         return {**self.fitted.to_arrays(), **words}
 
     def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
-        """Return the logits of four rows of noise; nothing of several members."""
-        if self.fitted is None:
-            return {}
+        """Return the logits of four rows of noise."""
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         seed, n_inputs = cast(int, earlier.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
         rows = np.random.RandomState(seed).standard_normal((PROBE_ROWS, n_inputs)).astype(np.float32)
-        return {"seed": seed, "logits": [float(value) for value in self._answered(np.abs(rows)).ravel()]}
+        return {"seed": seed, "logits": [float(value) for value in self.fitted(np.abs(rows)).ravel()]}
 
     def folders(self) -> Mapping[str, Predictor]:
-        """Return the members, each in its folder."""
-        return dict(zip(self.card.members, self.members, strict=True))
-
-    def _said_of_images(self, images: np.ndarray) -> np.ndarray:
-        assert self.features is not None, "a table's model is asked of tables"
-        return self._answered(self.features(images))
-
-    def _answered(self, values: np.ndarray) -> np.ndarray:
-        assert self.fitted is not None, "members answer for the whole"
-        return self.fitted(values)
+        """Return none: it is made of no other."""
+        return {}
 
 
-def mean_of_rows(models: Sequence[RowModel], made_of: str) -> RowModel:
-    """Return the model that averages the answers of several of one task; not calibrated yet."""
-    return RowModel(mean_card([model.card for model in models], made_of), None, None, tuple(models))
-
-
-def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> RowModel:
+def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mapping[str, Predictor]) -> RowModel:  # noqa: ARG001
     """Return the model that a folder holds.
 
     Raises
@@ -199,8 +169,6 @@ def rows_from(card: ModelCard, arrays: Mapping[str, np.ndarray], members: Mappin
     ModelError
         If its arrays are not those that the card names.
     """
-    if members:
-        return RowModel(card, None, None, tuple(_member(name, member) for name, member in members.items()))
     fitted, features = _fitted_from(card, arrays), None
     if measured := card.architecture.get("features"):
         features = ImageFeatures(tuple(map(str, cast(list[Json], measured))), arrays.get(WORDS, np.empty((0, 128))))
@@ -213,12 +181,6 @@ def _fitted_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> FittedRow
     from focusmap.nets import fitted_table_net_from
 
     return fitted_table_net_from(card.task, card.architecture, arrays)
-
-
-def _member(name: str, member: Predictor) -> RowModel:
-    if not isinstance(member, RowModel) or member.members:
-        raise ModelError(f"{name} is of another kind, or has members of its own; a member is a single model.")
-    return member
 
 
 N_FOR_WORDS = 500
