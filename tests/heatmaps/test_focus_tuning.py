@@ -23,7 +23,7 @@ from focusmap.models import Model, load_model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import save_model
 from focusmap.models.map_thresholds import STRONGEST, tune_focus_maps, with_map_thresholds
-from focusmap.models.net import with_views
+from focusmap.models.net import over_views
 from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
 from focusmap.nets.focus_net import FocusLayers
 from focusmap.nets.pooling import Maximum
@@ -201,7 +201,7 @@ def test_the_cut_of_an_ensemble_is_that_of_its_mean_map_and_members_keep_their_s
 
 def test_views_of_one_net_are_softened_and_cut_together(folder):
     reference = Reference(cohort_of(folder))
-    plain, mirrored = tune_focus_maps(spot_model(), reference), with_views(spot_model(), [AS_IT_IS, View(mirror=True)])
+    plain, mirrored = tune_focus_maps(spot_model(), reference), over_views(spot_model(), [AS_IT_IS, View(mirror=True)])
     mirrored = tune_focus_maps(mirrored, reference)
     assert torch.equal(mirrored.nets[0].focus.softness, plain.net.focus.softness)
     assert mirrored.card.map_thresholds["spot"].value == pytest.approx(plain.card.map_thresholds["spot"].value, rel=0.3)

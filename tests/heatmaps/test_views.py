@@ -21,7 +21,7 @@ from focusmap.images import Preparation, prepare_file, read_map
 from focusmap.images.prepare import Placement
 from focusmap.models import Model
 from focusmap.models.ensemble import combine
-from focusmap.models.net import with_views
+from focusmap.models.net import over_views
 from focusmap.nets import AS_IT_IS, Architecture, FocusNet, View, build_net
 from focusmap.study import Cohort, Samples
 from support.maps import explain_rows, samples_of
@@ -87,7 +87,7 @@ def assert_same(first: Sight, second: Sight) -> None:
 def test_a_batch_of_images_is_seen_as_one_by_one(items, kind, method):
     model = {
         "net": lambda: small_net(0),
-        "views": lambda: with_views(small_net(0), [AS_IT_IS, View(mirror=True)]),
+        "views": lambda: over_views(small_net(0), [AS_IT_IS, View(mirror=True)]),
         "ensemble": lambda: combine([small_net(0), small_net(1)], (AS_IT_IS,), "seeds"),
         "mixed": lambda: small_net(0),
     }[kind]()

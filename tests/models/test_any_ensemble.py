@@ -18,7 +18,7 @@ from focusmap.models.ensemble import MeanModel, combine, kind_of
 from focusmap.models.features import fit_features
 from focusmap.models.fitting import Rows, fit_target
 from focusmap.models.folder import CARD, can_be_mapped, load_model, save_model
-from focusmap.models.net import Model, with_views
+from focusmap.models.net import Model, over_views
 from focusmap.models.predict import encode, predict, predict_chunks
 from focusmap.models.predictor import ModelCard, Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
@@ -70,7 +70,7 @@ def case_model(seed: int = 0) -> CaseModel:
 
 KINDS: dict[str, Callable[[], Predictor]] = {
     "net": model_of,
-    "views": lambda: with_views(model_of(), (AS_IT_IS, View(mirror=True))),
+    "views": lambda: over_views(model_of(), (AS_IT_IS, View(mirror=True))),
     "seeds": lambda: combine([model_of(0), model_of(1)], (AS_IT_IS,), "seeds"),
     "features": features_model,
     "features-folds": lambda: combine([features_model(0), features_model(1)], (AS_IT_IS,), "folds"),

@@ -15,7 +15,7 @@ from focusmap.basics import FocusmapError, ModelError
 from focusmap.heatmaps import Item
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import CARD, WEIGHTS, load_model, save_model
-from focusmap.models.net import Model, with_views
+from focusmap.models.net import Model, over_views
 from focusmap.nets import AS_IT_IS, View
 from support.maps import evidence_of
 from support.models import edit, model_of, unseal, with_calibration
@@ -73,7 +73,7 @@ def test_a_member_is_a_model_of_its_own(folder: Path) -> None:
 
 def test_views_alone_make_a_folder_with_weights(tmp_path: Path) -> None:
     x = torch.randn(2, 1, 32, 32)
-    model = with_views(model_of(), VIEWS)
+    model = over_views(model_of(), VIEWS)
     save_model(model, tmp_path)
     loaded = load_model(tmp_path)
     assert (tmp_path / WEIGHTS).is_file()

@@ -132,7 +132,7 @@ def test_a_mean_of_unlike_nets_is_one_graph_that_predict_computes(tmp_path: Path
     pytest.importorskip("openvino", reason="the optional part export is not installed")
     larger = model("small-residual", 1)
     larger = replace(larger, card=replace(larger.card, preparation=Preparation(48).to_dict()))
-    views = over_views(larger, Preparation(48), [View(size=0.7), View(mirror=True, size=0.7)])
+    views = over_views(larger, [View(size=0.7), View(mirror=True, size=0.7)], Preparation(48))
     mean = combine([probe_model(), views], [], "rungs")
     run = tmp_path / "run"
     save_model(with_calibration(mean, {"nodule": 1.5}, {"nodule": 0.4}), run)

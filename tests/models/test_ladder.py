@@ -225,7 +225,7 @@ def test_a_fine_tuned_net_is_the_mean_over_sizes_and_its_map_adds_up(study: Path
     net = build_net(Architecture("small-residual", 1, 1), seed=3).eval()
     torch.nn.init.normal_(net.head.weight)
     preparation, views = Preparation(64, 1), views_over_sizes(32, 64, mirrors=True)
-    model = over_views(model_of(net, cohort.task, Preparation(32, 1)), preparation, views)
+    model = over_views(model_of(net, cohort.task, Preparation(32, 1)), views, preparation)
     assert [(view.size, view.mirror) for view in views] == [(s, m) for m in (False, True) for s in (0.5, 0.7, 1.0)]
     batches = Samples.from_files(cohort).batches([preparation], 4)
     x = torch.cat([torch.from_numpy(batch.images(preparation).pixels) for batch in batches])

@@ -1,6 +1,6 @@
 """Nets, from a training, with their cards: of single images, of tables, and of cases.
 
-A model of cases is one net of images and table, or two models whose answers are brought together.
+A model of cases is one net of images and table, or two models whose answers are brought together (fused late).
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -47,8 +47,21 @@ class Untrained:
     covariates: Covariates = field(default_factory=lambda: Covariates(()))
 
 
+LATE = ("late", "stacked")
+
+
 def untrained_net(training: "Training") -> Untrained:
-    """Return a net of single images."""
+    """Return the net of a training, of a table, of single images or of cases, and what it is shown.
+
+    Raises
+    ------
+    InputError
+        If an image has a view that train does not have, or a covariate cannot be used.
+    """
+    if training.model.shown == "table":
+        return _untrained_table_net(training)
+    if training.cohort.images is not None:
+        return _untrained_case_net(training)
     assert training.store is not None
     recipe = training.recipe
     architecture = nets.architecture_of(recipe, training.cohort.task)
@@ -56,28 +69,49 @@ def untrained_net(training: "Training") -> Untrained:
     return Untrained(net, training.store, architecture.to_dict())
 
 
-def untrained_table_net(training: "Training") -> Untrained:
-    """Return a table net, with its encoding of the covariates."""
+def _untrained_table_net(training: "Training") -> Untrained:
     covariates = fit_covariates(training.cohort, training.split.ids("train"))
     net = nets.build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
     return Untrained(net, covariates.encode(training.cohort), {}, covariates)
 
 
-def fit_net(training: "Training", options: RunOptions) -> "Model":
-    """Return a net of single images."""
-    from focusmap.models.net import Model
+def _untrained_case_net(training: "Training") -> Untrained:
+    """Return a net of cases, of their images alone or, unless that is fused late, with their table."""
+    from focusmap.training import case_inputs
 
+    assert training.store is not None
+    recipe, split = training.recipe, training.split
+    views = views_of(training.cohort.of(split.ids("train")))
+    used = training.cohort.of([image_id for part in PARTS for image_id in split.ids(part)])
+    with_table = training.model.with_table and recipe.fusion not in LATE
+    covariates = fit_covariates(training.cohort, split.ids("train")) if with_table else Covariates(())
+    inputs = case_inputs(used, training.store, views, covariates.encode(used).values if with_table else None)
+    architecture = _architecture(training, views, len(covariates.names))
+    net = nets.build_case_net(architecture, recipe.weights, recipe.seed)
+    return Untrained(net, inputs, architecture.to_dict(), covariates)
+
+
+def fit_net(training: "Training", options: RunOptions) -> Predictor:
+    """Return a trained net; of cases whose table is fused late, with the table's model beside it."""
     untrained = untrained_net(training)
     train_net(untrained, training, options)
-    return Model(untrained.net, net_card(untrained.net, training, untrained.architecture))
+    model = as_model(untrained, training)
+    is_late = training.model.with_table and training.recipe.fusion in LATE
+    return _fused_late(cast("CaseModel", model), training, options) if is_late else model
 
 
-def fit_table_net(training: "Training", options: RunOptions) -> RowModel:
-    """Return a table net, with its encoding of the covariates."""
-    untrained, task = untrained_table_net(training), training.cohort.task
-    train_net(untrained, training, options)
-    fitted = nets.FittedTableNet(untrained.net, task, nets.continuous_scales(task, labelled(training, "train").truth))
-    return row_model(fitted, training, covariates=untrained.covariates, n_inputs=len(untrained.covariates.names))
+def as_model(untrained: Untrained, training: "Training") -> Predictor:
+    """Return a net, which is trained by now, with its card; thresholds and temperatures are still to be fitted."""
+    net, covariates = untrained.net, untrained.covariates
+    if training.model.shown == "table":
+        task = training.cohort.task
+        fitted = nets.FittedTableNet(net, task, nets.continuous_scales(task, labelled(training, "train").truth))
+        return row_model(fitted, training, covariates=covariates, n_inputs=len(covariates.names))
+    if training.cohort.images is not None:
+        return _case_model(untrained, training)
+    from focusmap.models.net import Model
+
+    return Model(net, net_card(net, training, untrained.architecture))
 
 
 def train_net(untrained: Untrained, training: "Training", options: RunOptions) -> None:
@@ -147,57 +181,7 @@ def labelled(training: "Training", part: str) -> "Labelled":
     return Labelled(tuple(members.image_ids), truth)
 
 
-LATE = ("late", "stacked")
-# Of the squared weights of a stack: tune is small, and two answers to one question are much alike.
-STACK_PENALTY = 1.0
-
-
-def fit_case_model(training: "Training", options: RunOptions) -> "CaseModel":
-    """Return a model of cases; where the recipe says so, with a model of their table beside it.
-
-    Raises
-    ------
-    InputError
-        If an image has a view that train does not have, or a covariate cannot be used.
-    """
-    recipe = training.recipe
-    if not training.model.with_table or recipe.fusion not in LATE:
-        return _fit_net(training, options, with_table=training.model.with_table)
-    of_images = _fit_net(training, options, with_table=False)
-    rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
-    of_table = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
-    table = fit_table_net(of_table, options)
-    even = {target.name: _even(target) for target in training.cohort.task.targets}
-    both = _with_stack(of_images, even)
-    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_images, table))
-    facts = {**both.card.training, "n_parameters": n_parameters}
-    both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
-    return _with_stack(both, _stack(both, training)) if recipe.fusion == "stacked" else both
-
-
-def untrained_case_net(training: "Training", *, with_table: bool) -> Untrained:
-    """Return a net of cases, of their images alone or with their table."""
-    from focusmap.training import case_inputs
-
-    assert training.store is not None
-    recipe, split = training.recipe, training.split
-    views = views_of(training.cohort.of(split.ids("train")))
-    used = training.cohort.of([image_id for part in PARTS for image_id in split.ids(part)])
-    covariates = fit_covariates(training.cohort, split.ids("train")) if with_table else Covariates(())
-    inputs = case_inputs(used, training.store, views, covariates.encode(used).values if with_table else None)
-    architecture = _architecture(training, views, len(covariates.names))
-    net = nets.build_case_net(architecture, recipe.weights, recipe.seed)
-    return Untrained(net, inputs, architecture.to_dict(), covariates)
-
-
-def _fit_net(training: "Training", options: RunOptions, *, with_table: bool) -> "CaseModel":
-    untrained = untrained_case_net(training, with_table=with_table)
-    train_net(untrained, training, options)
-    return case_model(untrained, training)
-
-
-def case_model(untrained: Untrained, training: "Training") -> "CaseModel":
-    """Return a net of cases with its card; thresholds and temperatures are still to be fitted."""
+def _case_model(untrained: Untrained, training: "Training") -> "CaseModel":
     from focusmap.models.cases import NET, CaseModel
 
     recipe = training.recipe
@@ -220,6 +204,24 @@ def _architecture(training: "Training", views: tuple[str, ...], n_covariates: in
         n_covariates=n_covariates,
         fusion="joint" if recipe.fusion in LATE else recipe.fusion,
     )
+
+
+# Of the squared weights of a stack: tune is small, and two answers to one question are much alike.
+STACK_PENALTY = 1.0
+
+
+def _fused_late(of_images: "CaseModel", training: "Training", options: RunOptions) -> "CaseModel":
+    """Return a model of cases with a model of their table beside it, whose answers are weighed as the recipe says."""
+    recipe = training.recipe
+    rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
+    of_table = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
+    table = cast(RowModel, fit_net(of_table, options))
+    even = {target.name: _even(target) for target in training.cohort.task.targets}
+    both = _with_stack(of_images, even)
+    n_parameters = sum(cast(int, model.card.training["n_parameters"]) for model in (of_images, table))
+    facts = {**both.card.training, "n_parameters": n_parameters}
+    both = replace(both, table=table, card=replace(both.card, covariates=table.card.covariates, training=facts))
+    return _with_stack(both, _stack(both, training)) if recipe.fusion == "stacked" else both
 
 
 def _with_stack(model: "CaseModel", stack: dict[str, Json]) -> "CaseModel":
@@ -296,5 +298,5 @@ def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predic
     tune = training.samples("tune")
     if len(views) < 2 or not len(tune) or recipe.cases != "pictures":
         return model
-    wider = over_views(cast("Model", model), training.store.preparation, views)
+    wider = over_views(cast("Model", model), views, training.store.preparation)
     return calibrated(wider, training.predict(wider, "tune").predictions.logits, tune.rows.truth)

@@ -180,29 +180,23 @@ def views_of(card: ModelCard) -> tuple[View, ...]:
     return tuple(View.from_dict(values) for values in card.tta) or (AS_IT_IS,)
 
 
-def with_views(model: Model, views: Sequence[View]) -> Model:
-    """Return the model that averages its answer over several views of each image; not calibrated yet."""
-    card = replace(model.card, tta=[view.to_dict() for view in views], temperatures={}, thresholds={})
-    return Model(Ensemble(model.nets, views), card)
-
-
-def over_views(model: Model, preparation: AnyPreparation, views: Sequence[View]) -> Model:
-    """Return the model that averages over views of larger images than it learnt from; not calibrated yet.
-
-    A net is less sure where images are larger, so that its logits, and its maps, weigh less there.
+def over_views(model: Model, views: Sequence[View], preparation: AnyPreparation | None = None) -> Model:
+    """Return the model that averages its answer over several views of each image; not calibrated yet.
 
     Parameters
     ----------
     model
         Of single images; a net or an ensemble of nets.
-    preparation
-        Of the images that the views are of.
     views
         Of all of an image.
+    preparation
+        Of the images that the views are of, where they are larger than those that it learnt from. A net is less sure
+        there, so that its logits, and its maps, weigh less.
     """
-    members = tuple(one.with_card(replace(one.card, preparation=preparation.to_dict())) for one in model.members)
-    card = replace(model.card, preparation=preparation.to_dict(), tta=[view.to_dict() for view in views])
-    card = replace(card, temperatures={}, thresholds={})
+    stated = model.card.preparation if preparation is None else preparation.to_dict()
+    members = tuple(one.with_card(replace(one.card, preparation=stated)) for one in model.members)
+    tta: list[Json] = [view.to_dict() for view in views]
+    card = replace(model.card, preparation=stated, tta=tta, temperatures={}, thresholds={})
     return Model(ensemble_net(card, members) if members else Ensemble(model.nets, views), card, members)
 
 

@@ -122,21 +122,11 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
     from focusmap.training import choose_devices, training_seconds
 
     device = choose_devices(options.devices).accelerator
-    untrained = _untrained(training)
+    untrained = fit_nets.untrained_net(training)
     seconds = training_seconds(untrained.net, fit_nets.training_data(untrained, training), training.recipe, device)
     n_threads = torch.get_num_threads()
     where = f"cpu ({n_threads} thread{'s' * (n_threads > 1)})" if device == "cpu" else device
     return seconds, where, sum(values.nbytes for values in untrained.net.state_dict().values()) / 1e6
-
-
-def _untrained(training: Training) -> fit_nets.Untrained:
-    if training.model.shown == "table":
-        return fit_nets.untrained_table_net(training)
-    if training.cohort.images is None:
-        return fit_nets.untrained_net(training)
-    # A table net beside the images' costs next to nothing.
-    with_table = training.model.with_table and training.recipe.fusion not in fit_nets.LATE
-    return fit_nets.untrained_case_net(training, with_table=with_table)
 
 
 def _noise(rows: Cohort, recipe: Recipe) -> Store:

@@ -18,15 +18,14 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Progress, silent
-from focusmap.models.fit_nets import case_model, net_card, untrained_case_net
+from focusmap.models.fit_nets import as_model, untrained_net
 from focusmap.models.frozen import stored_features
 from focusmap.models.predict import Predicted, encode, predictions_of
-from focusmap.models.predictor import EncodedImages, answer
+from focusmap.models.predictor import EncodedImages, Predictor, answer
 from focusmap.models.scorers import Linear
 from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:
-    from focusmap.models.cases import CaseModel
     from focusmap.models.net import Model
     from focusmap.models.training import Training
 
@@ -183,45 +182,28 @@ STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_INNER_FOLDS = 4
 
 
-def fit_probe(training: "Training", options: RunOptions) -> "Model":
-    """Return a net whose head is a regression on the frozen features of train.
+def fit_probe(training: "Training", options: RunOptions) -> Predictor:
+    """Return a net whose head is a regression on the frozen features of train: of images, or of the views of cases.
 
     Raises
     ------
     InputError
         If no target has two different values on train.
     """
-    from focusmap.models.net import Model
     from focusmap.training import choose_devices
 
-    recipe, task = training.recipe, training.cohort.task
-    rows = training.cohort.of(training.split.ids("train"))
-    check_learnable(task, rows.learnt)
-    architecture = nets.architecture_of(recipe, task)
-    net = nets.build_net(architecture, recipe.weights, recipe.seed).to(choose_devices(options.devices).accelerator)
+    recipe, rows = training.recipe, training.cohort.of(training.split.ids("train"))
+    check_learnable(rows.task, rows.learnt)
+    untrained = untrained_net(training)
+    net, model = untrained.net, as_model(untrained, training)
     options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
-    card = net_card(net, training, architecture.to_dict())
-    features = _features(cast("nets.LevelsNet", net), training, rows, options.progress)
-    _set_head(net, features, rows, card.scales, recipe.seed)
-    return Model(net, card)
-
-
-def fit_case_probe(training: "Training", options: RunOptions) -> "CaseModel":
-    """Return a net of cases whose head is a regression on the frozen features of their views.
-
-    Raises
-    ------
-    InputError
-        If no target has two different values on train.
-    """
-    recipe = training.recipe
-    check_learnable(training.cohort.task, training.cohort.of(training.split.ids("train")).learnt)
-    model = case_model(untrained_case_net(training, with_table=False), training)
-    net = model.net
-    assert net is not None
-    options.say(f"first weights of {recipe.model}: {net.weights_origin.reason}")
-    encoded, rows = encode(model, training.samples("train"))
-    _set_head(net, encoded.features, rows, model.card.scales, recipe.seed)
+    if rows.images is None:
+        net.to(choose_devices(options.devices).accelerator)
+        features = _features(cast("nets.LevelsNet", net), training, rows, options.progress)
+    else:
+        encoded, rows = encode(model, training.samples("train"))
+        features = encoded.features
+    _set_head(net, features, rows, model.card.scales, recipe.seed)
     return model
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
 from focusmap.models.configure import ladder_settings, usual_net, usual_rate
-from focusmap.models.fit_nets import training_data, untrained_case_net, untrained_net
+from focusmap.models.fit_nets import training_data, untrained_net
 from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
 
 if TYPE_CHECKING:
@@ -138,8 +138,5 @@ def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | Non
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
     from focusmap.training import training_seconds
 
-    is_of_images = training.cohort.images is None
-    untrained = untrained_net(training) if is_of_images else untrained_case_net(training, with_table=False)
-    return training_seconds(
-        untrained.net, training_data(untrained, training), replace(training.recipe, epochs=1), options.devices
-    )
+    untrained, recipe = untrained_net(training), replace(training.recipe, epochs=1)
+    return training_seconds(untrained.net, training_data(untrained, training), recipe, options.devices)

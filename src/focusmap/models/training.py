@@ -305,14 +305,14 @@ def _write_answer(training: Training, model: predictor.Predictor, predictions: M
 
 def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
     """Return the model, or the ensemble over the recipe's seeds and views; not calibrated yet."""
-    from focusmap.models.net import with_views
+    from focusmap.models.net import over_views
     from focusmap.nets import AS_IT_IS, views_within
 
     recipe = training.recipe
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
         model = _fit(training, options)
-        return with_views(cast("Model", model), views) if recipe.tta else model
+        return over_views(cast("Model", model), views) if recipe.tta else model
     members = [_calibrated_on_tune(_fit(member, options), member) for member in _seed_trainings(training)]
     return ensemble.combine(members, views, "seeds")
 
@@ -377,13 +377,7 @@ def _fit(training: Training, options: RunOptions) -> predictor.Predictor:
     name = training.model
     if name.engine == "estimator":
         return fit_estimators(training, options)
-    if name.shown == "table":
-        return fit_nets.fit_table_net(training, options)
-    if training.cohort.images is not None:
-        return (probe.fit_case_probe if name.net.endswith(PROBES) else fit_nets.fit_case_model)(training, options)
-    if name.net.endswith(PROBES):
-        return probe.fit_probe(training, options)
-    return fit_nets.fit_net(training, options)
+    return (probe.fit_probe if name.net.endswith(PROBES) else fit_nets.fit_net)(training, options)
 
 
 def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
