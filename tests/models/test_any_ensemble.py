@@ -275,9 +275,9 @@ def test_what_is_shuffled_between_looking_and_answering_is_another_rows(images: 
     model, rows = case_model(), by_case(images)
     encoded, seen = encode(model, Samples.from_files(rows))
     order = np.array([1, 0, 2, 3])
-    swapped = answer(model, encoded.shuffled(order), seen).logits
+    swapped = answer(model, encoded.shuffled(order), seen)[0]
     np.testing.assert_allclose(swapped, said(model, rows)[order], **NEAR)
-    one_view = answer(model, encoded.shuffled(order, "left"), seen).logits
+    one_view = answer(model, encoded.shuffled(order, "left"), seen)[0]
     np.testing.assert_allclose(one_view[2:], said(model, rows)[2:], **NEAR)
     assert not np.allclose(one_view[0], said(model, rows)[0], **NEAR)
 

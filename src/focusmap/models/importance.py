@@ -36,11 +36,11 @@ class _Part:
         """Return the logits ``(N, L)`` where what `shuffled` names is another row's."""
         order = generator.permutation(len(self.rows))
         if shuffled == IMAGES:
-            return answer(self.model, self.encoded.shuffled(order), self.rows).logits
+            return answer(self.model, self.encoded.shuffled(order), self.rows)[0]
         if shuffled.startswith(VIEW):
-            return answer(self.model, self.encoded.shuffled(order, shuffled.removeprefix(VIEW)), self.rows).logits
+            return answer(self.model, self.encoded.shuffled(order, shuffled.removeprefix(VIEW)), self.rows)[0]
         names = self.rows.study.covariates if shuffled == TABLE else (shuffled,)
-        return answer(self.model, self.encoded, _shuffled(self.rows, names, order)).logits
+        return answer(self.model, self.encoded, _shuffled(self.rows, names, order))[0]
 
 
 def write_importance(

@@ -7,13 +7,9 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import Progress, silent
-from focusmap.evaluation import (
-    ID_COLUMNS,
-    Predictions,
-    calibrated_probabilities,
-)
+from focusmap.evaluation import ID_COLUMNS, Predictions, calibrated_probabilities
 from focusmap.models.ood import Ood
-from focusmap.models.predictor import Answers, EncodedImages, Predictor, answer, one_after_another
+from focusmap.models.predictor import EncodedImages, Predictor, answer, one_after_another
 from focusmap.study import Batch, Cohort, Samples, images_of
 from focusmap.study.flags import Flag, Flags, side_by_side
 
@@ -93,11 +89,9 @@ class _EncodedBatch:
 def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_EncodedBatch]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
     for batch in samples.batches(model.preparations, model.batch_size(stored=stored)):
-        unlike = (
-            None
-            if ood is None or not model.preparations
-            else _unlike(batch.images(model.preparations[0]).prepared, ood)
-        )
+        unlike = None
+        if ood is not None and model.preparations:
+            unlike = _unlike(batch.images(model.preparations[0]).prepared, ood)
         yield _EncodedBatch(replace(batch, prepared={}), model.encode(batch), unlike)
 
 
@@ -108,10 +102,9 @@ def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
 
 def _predicted(model: Predictor, chunk: Sequence[_EncodedBatch], samples: Samples) -> Predicted:
     encoded, rows = one_after_another([one.encoded for one in chunk]), _rows_of(chunk, samples)
-    answers = answer(model, encoded, rows)
-    flags = [answers.flags, _unlike_of(chunk), _unreadable_of(chunk)]
-    known = [found for found in flags if found is not None]
-    predictions = predictions_of(model, rows, Answers(answers.logits, side_by_side(*known) if known else None))
+    logits, flags = answer(model, encoded, rows)
+    known = [found for found in (flags, _unlike_of(chunk), _unreadable_of(chunk)) if found is not None]
+    predictions = predictions_of(model, rows, logits, side_by_side(*known) if known else None)
     return Predicted(rows, predictions, None if encoded.attention is None else attention_of(rows, encoded.attention))
 
 
@@ -138,14 +131,16 @@ def _rows_of(chunk: Sequence[_EncodedBatch], samples: Samples) -> Cohort:
 
 def _nothing(model: Predictor, samples: Samples) -> Predicted:
     none, rows = np.empty((0, model.task.n_logits)), samples.rows.take([])
-    return Predicted(rows, predictions_of(model, rows, Answers(none)))
+    return Predicted(rows, predictions_of(model, rows, none))
 
 
-def predictions_of(model: Predictor, rows: Cohort, answers: Answers) -> Predictions:
-    """Return a model's answers for rows as its predictions, calibrated."""
-    probabilities = calibrated_probabilities(model.task, answers.logits, model.card.temperatures)
+def predictions_of(
+    model: Predictor, rows: Cohort, logits: np.ndarray, flags: tuple[Flags, ...] | None = None
+) -> Predictions:
+    """Return what a model says of rows, logits ``(N, L)`` and flags, as its predictions, calibrated."""
+    probabilities = calibrated_probabilities(model.task, logits, model.card.temperatures)
     ids = rows.table[[name for name in ID_COLUMNS if name in rows.table]].reset_index(drop=True)
-    return Predictions(model.task, ids, answers.logits, probabilities, answers.flags)
+    return Predictions(model.task, ids, logits, probabilities, flags)
 
 
 def attention_of(rows: Cohort, weights: np.ndarray) -> pd.DataFrame:

@@ -298,25 +298,17 @@ class Explainable(Predictor, Protocol):
         """Return what heat maps need of it."""
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a model says of N rows: logits ``(N, L)``, and what is to be known of each; None where nobody looked."""
+def answer(model: Predictor, encoded: EncodedImages, rows: Cohort) -> tuple[np.ndarray, tuple[Flags, ...] | None]:
+    """Return logits ``(N, L)`` of rows whose images a model encoded, and what it flags; None where nobody looked.
 
-    logits: np.ndarray
-    flags: tuple[Flags, ...] | None = None
-
-
-def answer(model: Predictor, encoded: EncodedImages, rows: Cohort) -> Answers:
-    """Return what a model says of rows whose images it encoded.
-
-    Of a change target it is the baseline value and its change; NaN where the baseline value is not known, which is
-    flagged where rows are more than single images.
+    Of a change target the logit is the baseline value and its change; NaN where the baseline value is not known, which
+    is flagged where rows are more than single images.
     """
     logits, flags = model.logits(encoded, rows)
     values = model.task.added(logits, rows.baseline)
     if flags is None and (rows.images is None or not np.isnan(rows.baseline).any()):
-        return Answers(values)
-    return Answers(values, side_by_side(flags or [()] * len(rows), unknown_changes(rows)))
+        return values, None
+    return values, side_by_side(flags or [()] * len(rows), unknown_changes(rows))
 
 
 def unknown_changes(rows: Cohort) -> list[Flags]:

@@ -337,7 +337,7 @@ def predict_from_features(model: "Model", training: "Training", part: str) -> Pr
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
     encoded = EncodedImages(model.to_units(logits.cpu().double().numpy()))
-    return Predicted(rows, predictions_of(model, rows, answer(model, encoded, rows)))
+    return Predicted(rows, predictions_of(model, rows, *answer(model, encoded, rows)))
 
 
 def _features(net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
