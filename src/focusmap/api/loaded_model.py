@@ -14,7 +14,7 @@ import pandas as pd
 from focusmap import models
 from focusmap.basics import FocusmapError, InputError, Language
 from focusmap.evaluation import ERROR, SHOWN, Standings, Why, answered, standings_of
-from focusmap.figures import as_shown
+from focusmap.figures import as_image, as_shown
 from focusmap.images import middle_slice, read_image, read_map
 from focusmap.models.predict import predict
 from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
@@ -291,14 +291,11 @@ def _drawn(index: pd.DataFrame, folder: Path) -> Iterator[Map]:
 
 def thumbnail(file: Path) -> bytes:
     """Return a small PNG of an image, of a volume its middle slice; empty where it cannot be read any more."""
-    from PIL import Image
-
     try:
         pixels = middle_slice(read_image(file, at_least=SHOWN_SIDE))
     except FocusmapError:
         return b""
-    levels = as_shown(pixels if len(pixels) == 3 else pixels[0])
-    drawn, written = Image.fromarray(np.rint(levels * 255).astype(np.uint8)), io.BytesIO()
+    drawn, written = as_image(as_shown(pixels)), io.BytesIO()
     drawn.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     drawn.save(written, format="png")
     return written.getvalue()

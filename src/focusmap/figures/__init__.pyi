@@ -1,5 +1,6 @@
 from .overlays import LONG as LONG
 from .overlays import Overlay as Overlay
+from .overlays import as_image as as_image
 from .overlays import as_shown as as_shown
 from .overlays import blend as blend
 from .overlays import draw_overlay as draw_overlay

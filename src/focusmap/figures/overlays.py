@@ -158,7 +158,9 @@ def layout_of(rows: int, columns: int, long: int = LONG) -> Layout:
 
 
 def as_shown(image: np.ndarray) -> np.ndarray:
-    """Return ``(rows, columns, 3) float32`` between 0 and 1; a constant image that is not 8-bit becomes black.
+    """Return an image ``(rows, columns)`` or ``(C, rows, columns)``, of 1 or 3 channels, as it is drawn.
+
+    It is ``(rows, columns, 3) float32`` between 0 and 1; a constant image that is not 8-bit becomes black.
 
     >>> as_shown(np.array([[0, 255]], np.uint8))[0, :, 0].tolist()
     [0.0, 1.0]

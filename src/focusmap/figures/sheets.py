@@ -17,7 +17,7 @@ MOST_TILES = 120
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of a sheet: ``(rows, columns)`` or ``(3, rows, columns)``, and a short line under it."""
+    """One image of a sheet, as `as_shown` takes it, and a short line under it."""
 
     image: np.ndarray
     caption: str
@@ -63,7 +63,7 @@ def sheet_of(tiles: Sequence[Tile], columns: int = COLUMNS, side: int = TILE) ->
 
 
 def write_thumbnail(path: Path, image: np.ndarray, longest: int) -> None:
-    """Write a PNG of one image, ``(rows, columns)`` or ``(3, rows, columns)``, no side above `longest` pixels."""
+    """Write a PNG of one image, as `as_shown` takes it, no side above `longest` pixels."""
     shown = as_image(as_shown(image))
     shown.thumbnail((longest, longest))
     save_png(shown, path, level=3)

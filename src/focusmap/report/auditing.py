@@ -124,8 +124,7 @@ def _crops(audit: "Audit", cohort: Cohort) -> Iterator[Tile]:
         top, left, bottom, right = (number(side) or 0.0 for side in items(mark["box"]))
         down = slice(int(max(top - AROUND, 0) * rows), int((bottom + AROUND) * rows) + 1)
         across = slice(int(max(left - AROUND, 0) * columns), int((right + AROUND) * columns) + 1)
-        part = pixels[:, down, across]
-        yield Tile(part[0] if len(part) == 1 else part, f"{image_id}: {mark['kind']}")
+        yield Tile(pixels[:, down, across], f"{image_id}: {mark['kind']}")
 
 
 def _tiles(cohort: Cohort, image_ids: Sequence[str]) -> Iterable[Tile]:
@@ -134,4 +133,4 @@ def _tiles(cohort: Cohort, image_ids: Sequence[str]) -> Iterable[Tile]:
             pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHEET_PIXELS))
         except FocusmapError:
             continue  # the audit's own finding names it
-        yield Tile(pixels[0] if pixels.shape[0] == 1 else pixels, image_id)
+        yield Tile(pixels, image_id)

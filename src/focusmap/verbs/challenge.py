@@ -102,7 +102,7 @@ def _write_images(cohort: Cohort, image_ids: Sequence[str], evaluation: Path) ->
                 pixels = middle_slice(read_image(cohort.file(image_id), at_least=SHOWN_PIXELS))
             except FocusmapError:
                 continue
-            write_thumbnail(folder / f"{place}.png", pixels[0] if len(pixels) == 1 else pixels, SHOWN_PIXELS)
+            write_thumbnail(folder / f"{place}.png", pixels, SHOWN_PIXELS)
 
 
 def _duplicates(folder: Path) -> list[tuple[str, str]]:

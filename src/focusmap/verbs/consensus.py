@@ -52,6 +52,6 @@ def _thumbnails(readings: Readings, names: Sequence[str], root: Path, folder: Pa
         except FocusmapError:
             continue
         if pixels is not None:
-            write_thumbnail(thumbnail, pixels[0] if len(pixels) == 1 else pixels, THUMBNAIL_PIXELS)
+            write_thumbnail(thumbnail, pixels, THUMBNAIL_PIXELS)
             written[name] = thumbnail
     return written
