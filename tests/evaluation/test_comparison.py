@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from focusmap.basics import InputError
-from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.comparison import compare_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions
 from focusmap.study import Target, Task
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from focusmap.cli import main
-from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.comparison import compare_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import Predictions, from_probabilities
 from focusmap.evaluation.verdict import USEFUL, Evidence, verdict_of_all, verdicts_of, with_verdict
 from focusmap.study import Target, Task

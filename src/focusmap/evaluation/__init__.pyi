@@ -13,6 +13,7 @@ from .calibration import choose_thresholds as choose_thresholds
 from .calibration import divisors as divisors
 from .calibration import fit_temperatures as fit_temperatures
 from .clinical import prevalences as prevalences
+from .comparison import compare_predictions as compare_predictions
 from .decisions import EXIT_CODES as EXIT_CODES
 from .decisions import Requirement as Requirement
 from .decisions import better_of as better_of
@@ -58,7 +59,6 @@ from .measures import COMPARED_BY as COMPARED_BY
 from .measures import JUDGED_BY as JUDGED_BY
 from .measures import LESS_IS_BETTER as LESS_IS_BETTER
 from .metrics import EvaluationOptions as EvaluationOptions
-from .metrics import compare_predictions as compare_predictions
 from .metrics import compare_with_labels as compare_with_labels
 from .metrics import evaluate_predictions as evaluate_predictions
 from .metrics import refuse_other_kinds as refuse_other_kinds

@@ -1,8 +1,7 @@
 """Predictions against the truth: every metric with its patient-clustered interval, as plain values for JSON.
 
-Means over targets leave out what is undefined, and name it. Two models on the same images are compared by the
-difference of every metric, from the same resamples of patients. An anomaly score is held against labels that it has
-never seen: does it rank what they name higher?
+Means over targets leave out what is undefined, and name it. An anomaly score is held against labels that it has never
+seen: does it rank what they name higher?
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from focusmap.basics import InputError, Json, Reason
 from focusmap.evaluation.clinical import recalibration
 from focusmap.evaluation.measures import MEASURES, NO_TRUTH, Measure, Sample
 from focusmap.evaluation.predictions import Predictions
-from focusmap.statistics import Clusters, Distribution, Resampling, clustered_delong, intervals, paired_delong, resample
+from focusmap.statistics import Clusters, Distribution, Resampling, clustered_delong, intervals, resample
 from focusmap.study import DEFAULT_THRESHOLD, Cohort, Task
 
 Resampled: TypeAlias = Mapping[str, Mapping[str, Distribution]]
@@ -212,87 +211,6 @@ def _delong(sample: Sample, measure: Measure) -> intervals.Interval:
     if interval.value is not None:
         return interval
     return intervals.Interval.undefined(measure.reasons.get("auroc", NO_TRUTH), interval.method)
-
-
-UNDEFINED = Reason("undefined-for-one")
-
-
-def compare_predictions(
-    first: Predictions, second: Predictions, truth: np.ndarray, options: tuple[EvaluationOptions, EvaluationOptions]
-) -> dict[str, Json]:
-    """Return first - second for every metric of every target, with paired patient-clustered intervals.
-
-    Parameters
-    ----------
-    first, second
-        Predictions of the same task for the same images in the same order.
-    truth
-        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its baseline value, counts for
-        neither.
-    options
-        One for each model, since each has its own thresholds; split, resamples and seed are the first one's.
-
-    Returns
-    -------
-    dict
-        ``split, n_images, n_patients, targets, mean`` as in ``metrics.json``; a binary target's ``auroc_delong`` has
-        ``p`` too. Above 0 the first model has the higher value, which is worse for losses and errors.
-
-    Raises
-    ------
-    InputError
-        If the images or the targets differ.
-    """
-    _refuse_different(first, second)
-    clusters, truth = patients_of(first), np.where(_untold(first) | _untold(second), np.nan, truth)
-    resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
-    samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
-    measures = [{name: MEASURES[sample.target.kind](sample) for name, sample in own.items()} for own in samples]
-    a, b = (resample({name: one.statistic for name, one in own.items()}, resampling) for own in measures)
-    differences = {name: _differences(a[name], b[name]) for name in a}
-    units = {name: _fewest(measures[0][name].units, measures[1][name].units) for name in a}
-    targets: dict[str, Json] = {}
-    for name, found in differences.items():
-        paired = (samples[0][name], samples[1][name])
-        delong = _delong_difference(*paired) if paired[0].target.kind == "binary" else {}
-        targets[name] = {**_described(found, units[name]), **delong}
-    head: dict[str, Json] = {"split": options[0].split, "n_images": len(first), "n_patients": clusters.n}
-    return {**head, "targets": targets, "mean": means_over_targets(differences, units, intervals.difference_interval)}
-
-
-def _refuse_different(first: Predictions, second: Predictions) -> None:
-    if first.task != second.task:
-        raise InputError("the two models do not predict the same targets, so that their metrics cannot be compared.")
-    if first.ids["image_id"].tolist() != second.ids["image_id"].tolist():
-        raise InputError("the two models were not evaluated on the same images in the same order.")
-
-
-def _untold(predictions: Predictions) -> np.ndarray:
-    """Return ``(N, T) bool``: where there is no prediction."""
-    return np.stack([np.isnan(predictions.of(name)).any(axis=1) for name in predictions.task.names], axis=1)
-
-
-def _fewest(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    """Return on how many patients the difference of each metric rests."""
-    return {metric: min(a[metric], b[metric]) for metric in a}
-
-
-def _differences(a: Mapping[str, Distribution], b: Mapping[str, Distribution]) -> dict[str, Distribution]:
-    """Metrics of single classes are left to the two runs' own tables."""
-    whole = [metric for metric in a if "/" not in metric]
-    return {m: Distribution(a[m].value - b[m].value, a[m].resamples - b[m].resamples) for m in whole}
-
-
-def _described(differences: Mapping[str, Distribution], units: Mapping[str, int]) -> dict[str, Json]:
-    limits = {metric: intervals.percentile_interval(found, UNDEFINED) for metric, found in differences.items()}
-    return {
-        metric: intervals.difference_interval(found, units.get(metric, 0)).to_dict() for metric, found in limits.items()
-    }
-
-
-def _delong_difference(a: Sample, b: Sample) -> dict[str, Json]:
-    delong = paired_delong(a.truth, a.probabilities[:, 0], b.probabilities[:, 0], a.clusters.codes)
-    return {"auroc_delong": {**delong.difference.to_dict(), "p": delong.p}}
 
 
 # A score is no probability: nothing is said of what depends on an operating point or on calibration.

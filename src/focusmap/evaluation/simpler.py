@@ -8,7 +8,8 @@ from typing import cast
 import numpy as np
 
 from focusmap.basics import Json, read_json, write_json
-from focusmap.evaluation.metrics import EvaluationOptions, compare_predictions, evaluate_predictions
+from focusmap.evaluation.comparison import compare_predictions
+from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
 from focusmap.evaluation.predictions import (
     Predictions,
     from_probabilities,
