@@ -12,7 +12,7 @@ from focusmap.heatmaps import ImageView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
 from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
-from focusmap.nets.weights import fill_net
+from focusmap.nets.tensors import fill_net
 from focusmap.study import Batch, Cohort, Flags, Images, Task, at_once
 
 # Of the probe of models that were saved before the side was written down.

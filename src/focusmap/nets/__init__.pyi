@@ -48,7 +48,7 @@ from .pooling import PoolingOptions as PoolingOptions
 from .table_net import FittedTableNet as FittedTableNet
 from .table_net import build_table_net as build_table_net
 from .table_net import fitted_table_net_from as fitted_table_net_from
-from .weights import fill_net as fill_net
+from .tensors import fill_net as fill_net
 from .weights import find_weights as find_weights
 from .weights import has_local_weights as has_local_weights
 from .weights import trained_scaling as trained_scaling

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from focusmap.basics import Json
 from focusmap.nets.focus_net import FocusNet
-from focusmap.nets.weights import fill_net
+from focusmap.nets.tensors import fill_net
 from focusmap.study import Task
 
 # With the head five linear layers, as the table net of the APTOS 2021 challenge's openly shared 29th place has.
