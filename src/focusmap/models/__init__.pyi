@@ -46,11 +46,11 @@ from .preparing import prepare as prepare
 from .preparing import split as split
 from .preparing import split_of_images as split_of_images
 from .preparing import store_for as store_for
+from .rounds import OnModel as OnModel
+from .rounds import ignore_model as ignore_model
+from .rounds import train_all as train_all
+from .rounds import train_baseline as train_baseline
 from .tracking import track as track
-from .training import OnModel as OnModel
-from .training import ignore_model as ignore_model
-from .training import train_all as train_all
-from .training import train_baseline as train_baseline
 from .tuning import N_FOLDS as N_FOLDS
 from .tuning import InnerFolds as InnerFolds
 from .tuning import draw_recipe as draw_recipe

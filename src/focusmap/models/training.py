@@ -1,27 +1,22 @@
-"""The trainings of a run: one, or one per fold, of one model or several; calibrated on tune, then applied to test."""
+"""One training: of a run, or of a fold of it; calibrated on tune, then applied to test."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from math import ceil
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
 from focusmap import evaluation, images
-from focusmap.basics import atomic_folder, read_json, read_table, silent, write_table
-from focusmap.evaluation import Predictions, baseline_run, joined, of_images, read_predictions, write_predictions
+from focusmap.basics import atomic_folder, write_table
+from focusmap.evaluation import Predictions, write_predictions
 from focusmap.models import choice, configure, ensemble, fit_nets, ladder, ood, predictor, preparing, probe, rungs
-from focusmap.models.folder import load_model, save_model
-from focusmap.models.manifest import write_manifest
-from focusmap.models.neighbours import share_alike, write_alike
+from focusmap.models.folder import save_model
+from focusmap.models.neighbours import write_alike
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.rows import fit_estimators
-from focusmap.scale import answers_in_order, connected
-from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples, load_cohort, read_recipe
+from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
-from focusmap.study.split import Split, fold_split, read_split
+from focusmap.study.split import Split
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
@@ -90,151 +85,10 @@ class Training:
         return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
 
 
-Item = TypeVar("Item")
-Result: TypeAlias = tuple[bool | None, list[str]]
-"""Whether a worker found a new model, None where its training has ended, and the lines that are to be printed."""
-OnModel = Callable[[Run, bool], float]
-"""Called with a run that has a model and predictions, and whether they are new; returns how many seconds the same will
-take after the next model."""
-
-
-def ignore_model(run: Run, is_new: bool) -> float:  # noqa: ARG001
-    """Do nothing with a run."""
-    return 0.0
-
-
-def train_all(
-    run: Run,
-    prepared: preparing.Prepared,
-    options: RunOptions,
-    seconds: dict[str, float],
-    on_model: OnModel = ignore_model,
-) -> Run:
-    """Return the run with the model and the predictions of each fold, and of all; what is there already stays.
-
-    Parameters
-    ----------
-    seconds
-        What came before has taken, for the manifest.
-    on_model
-        Called when the run is whole for the first time, and whenever a better model has taken its place.
-    """
-    started = time.monotonic()
-    trainings = trainings_of(run, prepared)
-    unfinished = [training for training in trainings if not _is_done(training, options)]
-    if not unfinished and run.manifest.exists() and not run.is_stopped:
-        on_model(run, True)
-        return run
-    if prepared.recipe.model == LADDER:
-        options.say(f"a ladder of models within {options.minutes:g} minutes (--budget), maps and report included")
-    clock = rungs.Clock((options.begun or started) + 60 * options.minutes)
-    rounds = _rounds if options.cluster is None else _rounds_on_cluster
-    for is_new in rounds(unfinished, options, clock) if unfinished else [True]:
-        if options.follows:
-            continue
-        if len(trainings) > 1:
-            _pool_folds(run, prepared)
-        write_manifest(run, options, {**seconds, "train": time.monotonic() - started})
-        clock.rest = on_model(run, is_new)
-    if len(trainings) > 1 and trainings[0].recipe.model == LADDER:
-        ladder.write_ladder_of_folds(run)
-    return run
-
-
-def _is_done(training: Training, options: RunOptions) -> bool:
-    if training.recipe.model == LADDER:
-        return ladder.is_finished(training.run, options)
-    return training.run.predictions("tune").exists()
-
-
-def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
-    """Train; yield whether something is new whenever all trainings are one rung further, or have only one.
-
-    So all folds have their first answer before the first of them is given a second.
-    """
-    climbs = [_train_in_steps(training, options, clock) for training in trainings]
-    while climbs:
-        news: list[bool] = []
-        for steps in tuple(climbs):
-            clock.n_left = len(climbs) - len(news)
-            if (is_new := next(steps, None)) is None:
-                climbs.remove(steps)
-            else:
-                news.append(is_new)
-        if news:
-            yield any(news)
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A training that a worker goes on with; `ends` by ``time.time()``, the clock that machines share."""
-
-    training: Training
-    n_answers: int
-    ends: float
-    rest: float
-    n_left: int
-
-
-def _rounds_on_cluster(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
-    """As `_rounds`, but each training's next answer is found by a worker; nets of an ensemble are trained before.
-
-    All that a worker has done lies in the run's folders, so that any other goes on from there.
-    """
-    assert options.cluster is not None
-    alone = replace(options.alone, workers=1, progress=silent)
-    with connected(options.cluster) as n_workers:
-        left = [replace(training, run=Run(training.run.folder.absolute())) for training in trainings]
-        members = [one for training in left if training.recipe.model != LADDER for one in _seed_trainings(training)]
-        list(_on_workers(members, partial(_train_member, options=alone), options))
-        n_answers = 0
-        while left:
-            ends, n = time.time() + clock.ends - time.monotonic(), min(n_workers, len(left))
-            n_waves = [ceil(len(left) / n) - k // n for k in range(len(left))]
-            turns = [_Turn(one, n_answers, ends, clock.rest, waves) for one, waves in zip(left, n_waves, strict=True)]
-            found = list(_on_workers(turns, partial(_advance, options=alone), options))
-            again = [is_new is not None for is_new in found]
-            if any(again):
-                yield any(found)
-            left = [one for one, goes_on in zip(left, again, strict=True) if goes_on and one.recipe.model == LADDER]
-            n_answers += 1
-
-
-def _on_workers(items: Sequence[Item], work: Callable[[Item], Result], options: RunOptions) -> Iterator[bool | None]:
-    """Yield in order what workers found, and print the lines of each before."""
-    assert options.cluster is not None
-    results = answers_in_order(items, lambda: work, options.cluster, len(items)) if items else ()
-    for done, (found, lines) in enumerate(results, start=1):
-        for line in lines:
-            options.say(line)
-        options.progress("training side by side", done, len(items))
-        yield found
-
-
-def _train_member(member: Training, options: RunOptions) -> Result:
-    """Train a net up to its last checkpoint."""
-    lines: list[str] = []
-    _fit(member, replace(options, say=lines.append))
-    return True, lines
-
-
-def _advance(turn: _Turn, options: RunOptions) -> Result:
-    """Train up to the next model of a ladder; None where there is no further one."""
-    lines, run = list[str](), turn.training.run
-    clock = rungs.Clock(time.monotonic() + turn.ends - time.time(), turn.rest, turn.n_left)
-    steps = _train_in_steps(turn.training, replace(options, say=lines.append), clock)
-    before = read_json(run.ladder).get("chosen") if turn.n_answers else None
-    if turn.n_answers:
-        next(steps)
-    if next(steps, None) is None:
-        return None, lines
-    return before is None or read_json(run.ladder).get("chosen") != before, lines
-
-
-def _train_in_steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
+def train_in_steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
     """Train; whenever a model is done, yield whether the best one so far is another than before."""
     if training.recipe.model != LADDER:
-        _train_one(training, options)
+        train_one(training, options)
         yield True
         return
     before: predictor.Predictor | None = None
@@ -247,41 +101,7 @@ def _train_in_steps(training: Training, options: RunOptions, clock: rungs.Clock)
         before = rung.model
 
 
-def _pool_folds(run: Run, prepared: preparing.Prepared) -> None:
-    """Write predictions, attention and model of a run as those of its folds together."""
-    for part in ("tune", "test"):
-        pool_predictions(run, prepared.cohort, part)
-    _pool_attention(run)
-    save_model_of_folds(run, prepared)
-    if prepared.recipe.model == LADDER:
-        ladder.write_ladder_of_folds(run)
-
-
-def train_baseline(run: Run, options: RunOptions) -> None:
-    """Train the simple model that the recipe sets beside a trained run, on the same split, unless it is that one."""
-    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
-    name = configure.baseline_of(recipe)
-    if name in ("none", recipe.model):
-        return
-    simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
-    configure.check_model(cohort, simple)
-    store = preparing.store_for(cohort, simple, run, options)
-    for training in trainings_of(run, preparing.Prepared(cohort, read_split(run.split, cohort), store, simple)):
-        baseline = baseline_run(training.run)
-        if not baseline.predictions("tune").exists():
-            _train_one(replace(training, run=baseline, is_answering=False), options)
-
-
-def trainings_of(run: Run, prepared: preparing.Prepared) -> list[Training]:
-    """Return what is to be trained: of a run with folds, each of them."""
-    splits = {run: prepared.split}
-    if prepared.split.n_folds:
-        folds = range(prepared.split.n_folds)
-        splits = {Run(run.folder / "folds" / str(k)): fold_split(prepared.split, k) for k in folds}
-    return [Training(part, prepared.cohort, split, prepared.store, prepared.recipe) for part, split in splits.items()]
-
-
-def _train_one(training: Training, options: RunOptions) -> None:
+def train_one(training: Training, options: RunOptions) -> None:
     """Train, calibrate on tune, and write model, history and predictions; the test part is only predicted."""
     trained = _train_nets(training, options)
     if options.follows:
@@ -311,13 +131,13 @@ def _train_nets(training: Training, options: RunOptions) -> predictor.Predictor:
     recipe = training.recipe
     views = views_within(recipe.augmentation) if recipe.tta else (AS_IT_IS,)
     if recipe.ensemble == 1:
-        model = _fit(training, options)
+        model = fit(training, options)
         return over_views(cast("Model", model), views) if recipe.tta else model
-    members = [_calibrated_on_tune(_fit(member, options), member) for member in _seed_trainings(training)]
+    members = [_calibrated_on_tune(fit(member, options), member) for member in seed_trainings(training)]
     return ensemble.combine(members, views, "seeds")
 
 
-def _seed_trainings(training: Training) -> list[Training]:
+def seed_trainings(training: Training) -> list[Training]:
     """Return the trainings of an ensemble over seeds; none where there is one model."""
     recipe = training.recipe
     seeds = [recipe.seed + k for k in range(recipe.ensemble)] if recipe.ensemble > 1 else []
@@ -335,7 +155,7 @@ def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predi
     """Return the model with temperatures and thresholds, those of maps too, fitted on tune, and on nothing else."""
     tune = training.cohort.of(training.split.ids("tune"))
     model = predictor.calibrated(model, training.predict(model, "tune").predictions.logits, tune.truth)
-    net = _with_focus(model)
+    net = with_focus(model)
     if net is None:
         return model
     from focusmap.models.map_thresholds import tune_focus_maps
@@ -343,52 +163,15 @@ def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predi
     return tune_focus_maps(net, evaluation.reference_of(tune))
 
 
-def _with_focus(model: predictor.Predictor) -> "Model | None":
+def with_focus(model: predictor.Predictor) -> "Model | None":
     """Return a net, or the ensemble of nets, of single images that has focus maps; None for any other model."""
     net = cast("Model", model) if ensemble.kind_of(model.card) == "net" else None
     return net if net is not None and net.net.has_focus else None
 
 
-def save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
-    """Write the ensemble of all folds' models as the run's model.
-
-    Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
-    folds. It is calibrated on the pooled tune parts: each image as the one fold's model that was tuned on it saw it.
-    """
-    from focusmap.models.map_thresholds import with_map_thresholds
-    from focusmap.models.net import views_of
-
-    cohort, models = prepared.cohort, [load_model(part.model) for part in run.parts()]
-    pooled = read_predictions(run.predictions("tune"), cohort.task)
-    truth = cohort.of(list(pooled.ids["image_id"])).truth
-    mean = ensemble.combine(models, views_of(models[0].card), "folds")
-    model = predictor.calibrated(mean, pooled.logits, truth)
-    if net := _with_focus(model):
-        tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(models))]
-        nets = zip(cast("list[Model]", models), tunes, strict=True)
-        model = with_map_thresholds(net, [(of_fold, evaluation.reference_of(tune)) for of_fold, tune in nets])
-    save_model(model, run.model)
-    ood.share_ood(run)
-    share_alike(run)
-
-
-def _fit(training: Training, options: RunOptions) -> predictor.Predictor:
+def fit(training: Training, options: RunOptions) -> predictor.Predictor:
     """Return the trained model; thresholds and temperatures are still to be fitted."""
     name = training.model
     if name.engine == "estimator":
         return fit_estimators(training, options)
     return (probe.fit_probe if name.net.endswith(PROBES) else fit_nets.fit_net)(training, options)
-
-
-def pool_predictions(run: Run, cohort: Cohort, part: str) -> None:
-    """Write the predictions of all folds as one table, in the order of the cohort."""
-    pooled = joined([read_predictions(fold.predictions(part), cohort.task) for fold in run.parts()])
-    order = sorted(pooled.ids["image_id"], key=cohort.positions.__getitem__)
-    write_predictions(of_images(pooled, order), run.predictions(part))
-
-
-def _pool_attention(run: Run) -> None:
-    """Write what the images of all folds' test cases weigh as one table, where they are cases."""
-    tables = [read_table(fold.attention) for fold in run.parts() if fold.attention.is_file()]
-    if tables:
-        write_table(run.attention, pd.concat(tables, ignore_index=True))
