@@ -298,7 +298,7 @@ def rung(name: str, quality: float, n: int = 400, scale: float = 1.0) -> tuple[R
     logits = scale * (quality * (truth - 0.5) + noise)[:, None]
     ids = pd.DataFrame({"image_id": [f"{i}" for i in range(n)], "patient_id": [f"{i}" for i in range(n)]})
     predictions = Predictions(TASK, ids, logits, 1 / (1 + np.exp(-logits)))
-    return Rung(name, None, predictions, 1.0), truth  # type: ignore[arg-type]
+    return Rung(name, None, {"tune": predictions}, 1.0), truth  # type: ignore[arg-type]
 
 
 class _Training:

@@ -24,22 +24,21 @@ WIDTH_IN_ERRORS = 2 * 1.96
 
 @dataclass(frozen=True)
 class Rung:
-    """A model that was fitted, calibrated on tune, with what it says there and on test, and how long it took.
+    """A model that was fitted, calibrated on tune, with what it says of `PREDICTED` parts, and how long it took.
 
     Of cases it knows what each of their images weighs on test.
     """
 
     name: str
     model: Predictor
-    tune: Predictions
+    predictions: Mapping[str, Predictions]
     seconds: float
-    test: Predictions | None = None
     attention: pd.DataFrame | None = None
 
     @property
-    def predictions(self) -> dict[str, Predictions]:
-        """What it says, by part of the split; tune last."""
-        return {"tune": self.tune} if self.test is None else {"test": self.test, "tune": self.tune}
+    def tune(self) -> Predictions:
+        """What it says of tune."""
+        return self.predictions["tune"]
 
 
 def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, Reason]:

@@ -124,7 +124,7 @@ def _read_rung(name: str, training: "Training", earlier: Mapping[str, Json]) -> 
     seconds = next((float(cast(float, entry["seconds"])) for entry in entries if entry["name"] == name), 0.0)
     attention = read_table(run.attention) if run.attention.is_file() else None
     model = folder.load_model(run.model)
-    return choice.Rung(name, model, predictions["tune"], seconds, predictions.get("test"), attention)
+    return choice.Rung(name, model, predictions, seconds, attention)
 
 
 def _next_recipe(
@@ -162,7 +162,7 @@ def _train_rung(name: str, training: "Training", recipe: Recipe, options: RunOpt
     for part, of_part in predictions.items():
         write_predictions(of_part, of_rung.run.predictions(part))
     seconds = time.monotonic() - started
-    rung = choice.Rung(name, model, predictions["tune"], seconds, predictions.get("test"), attention)
+    rung = choice.Rung(name, model, predictions, seconds, attention)
     score = choice.score(rung.tune, choice.truth_of(rung.tune, training))
     words = f"{score:.3f} on the tuning set" if np.isfinite(score) else "no score: one class in the tuning set"
     of_fold = f" of fold {fold_of(training.run)}" if fold_of(training.run) else ""
@@ -193,7 +193,7 @@ def _mean_rung(rungs: Sequence[choice.Rung], training: "Training") -> choice.Run
         weights = np.stack([table["attention"].to_numpy(dtype=np.float64) for table in tables])
         attention = tables[0].assign(attention=np.round(weights.mean(axis=0), 4))
     seconds = time.monotonic() - started
-    return choice.Rung(choice.MEAN, model, predictions["tune"], seconds, predictions.get("test"), attention)
+    return choice.Rung(choice.MEAN, model, predictions, seconds, attention)
 
 
 def _mean_logits(rungs: Sequence[choice.Rung], part: str) -> np.ndarray:
