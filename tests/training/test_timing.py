@@ -57,6 +57,12 @@ def test_a_net_that_takes_long_is_timed_by_few_images(monkeypatch):
     assert taken == [2, 2]
 
 
+def test_of_several_devices_one_is_timed(monkeypatch):
+    clocked(monkeypatch, lambda taken: 2.0 * taken[-1])
+    one, two = (training_seconds(net(), study(), QUICK, devices) for devices in ("cpu", "cpu:2"))
+    assert two == one
+
+
 def test_the_whole_batch_and_all_that_the_recipe_does_to_it_is_timed(monkeypatch):
     taken = clocked(monkeypatch, lambda _: 0.01)
     training_seconds(net(), study(), replace(QUICK, augmentation=Augmentation(mixup=0.4, elastic=0.03)))

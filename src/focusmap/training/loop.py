@@ -189,7 +189,7 @@ ENOUGH_SECONDS = 3.0
 FORWARD_SHARE = 1 / 3
 
 
-def training_seconds(net: FocusNet, data: batches.TrainingData, recipe: Recipe, device: str = "cpu") -> float | None:
+def training_seconds(net: FocusNet, data: batches.TrainingData, recipe: Recipe, devices: str = "cpu") -> float | None:
     """Return about how long all epochs would take on one device, or None if a batch does not fit into its memory.
 
     Steps of growing size, at last of whole batches, are taken for some seconds, so that a net for which one batch takes
@@ -201,10 +201,10 @@ def training_seconds(net: FocusNet, data: batches.TrainingData, recipe: Recipe, 
         Trained a little; of no use afterwards.
     data, recipe
         As for `focusmap.training.loop.fit`; what the images show is of no account.
-    device
-        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    devices
+        As `choose_devices` takes them; of several one is timed.
     """
-    session = open_session(net, data, recipe, FitOptions(devices=device))
+    session = open_session(net, data, recipe, FitOptions(devices=choose_devices(devices).accelerator))
     net.train()
     try:
         seconds_per_row = _seconds_per_row(session)
