@@ -10,8 +10,7 @@ from focusmap.basics import Progress, silent
 from focusmap.evaluation import ID_COLUMNS, Predictions, calibrated_probabilities
 from focusmap.models.ood import Ood
 from focusmap.models.predictor import EncodedImages, Predictor, answer, one_after_another
-from focusmap.study import Batch, Cohort, Samples, images_of
-from focusmap.study.flags import Flag, Flags, side_by_side
+from focusmap.study import Batch, Cohort, Flag, Flags, Samples, images_of, side_by_side
 
 # Rows that are answered together where they stream by.
 CHUNK = 256

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import pandas as pd
 
@@ -17,13 +17,7 @@ from focusmap.models.manifest import write_manifest
 from focusmap.models.neighbours import share_alike
 from focusmap.models.training import Training, fit, seed_trainings, train_in_steps, train_one, with_focus
 from focusmap.scale import answers_in_order, connected
-from focusmap.study import Cohort, Run, RunOptions, load_cohort, read_recipe
-from focusmap.study.recipe_parts import LADDER
-from focusmap.study.split import fold_split, read_split
-
-if TYPE_CHECKING:
-    from focusmap.models.net import Model
-
+from focusmap.study import LADDER, Cohort, Run, RunOptions, fold_split, load_cohort, read_recipe, read_split
 
 Item = TypeVar("Item")
 Result: TypeAlias = tuple[bool | None, list[str]]
@@ -216,8 +210,8 @@ def _save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     model = predictor.calibrated(mean, pooled.logits, truth)
     if net := with_focus(model):
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(models))]
-        nets = zip(cast("list[Model]", models), tunes, strict=True)
-        model = with_map_thresholds(net, [(of_fold, reference_of(tune)) for of_fold, tune in nets])
+        pairs = zip(map(with_focus, models), tunes, strict=True)
+        model = with_map_thresholds(net, [(of_fold, reference_of(tune)) for of_fold, tune in pairs if of_fold])
     save_model(model, run.model)
     ood.share_ood(run)
     share_alike(run)

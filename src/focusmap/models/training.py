@@ -14,9 +14,7 @@ from focusmap.models.folder import save_model
 from focusmap.models.neighbours import write_alike
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.rows import fit_estimators
-from focusmap.study import Cohort, Recipe, Run, RunOptions, Samples
-from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
-from focusmap.study.split import Split
+from focusmap.study import LADDER, Cohort, ModelName, Recipe, Run, RunOptions, Samples, Split, parse_model
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model

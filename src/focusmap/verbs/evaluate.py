@@ -9,19 +9,13 @@ import numpy as np
 
 from focusmap.basics import Json, read_json, refuse_existing, table_name, write_json
 from focusmap.basics.errors import InputError, UnreadableImageError, listed
-from focusmap.evaluation import SUBGROUPS, EvaluationOptions, Evidence, prevalences, shifted, with_verdict
+from focusmap.evaluation import EvaluationOptions, Evidence, Predictions, joined, prevalences, read_predictions, shifted
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.calibration import calibrated_probabilities, choose_thresholds, fit_temperatures
-from focusmap.evaluation.predictions import (
-    Predictions,
-    joined,
-    pool_cases,
-    read_prediction_table,
-    read_predictions,
-    write_predictions,
-)
+from focusmap.evaluation.predictions import pool_cases, read_prediction_table, write_predictions
 from focusmap.evaluation.simpler import set_beside, write_baselines
-from focusmap.evaluation.subgroups import subgroups
+from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
+from focusmap.evaluation.verdict import with_verdict
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
 from focusmap.models import Predicted, baseline_of, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
