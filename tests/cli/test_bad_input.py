@@ -267,10 +267,24 @@ def test_an_image_is_no_label_file(study, tmp_path, capsys):
     assert f"focusmap predict RUN {image}" in said
 
 
-def test_an_unknown_option_is_not_buried_under_the_usage(capsys):
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("run labels.csv --epoch 3", "unrecognized arguments: --epoch 3. Did you mean '--epochs'?"),
+        ("run labels.csv --budget 1,5", "argument --budget: '1,5' is not a number such as 1.5."),
+        ("run labels.csv --epochs ten", "argument --epochs: 'ten' is not a whole number."),
+        ("run labels.csv --shape 96,x,24", "argument --shape: '96,x,24' is not of the form N,N,N."),
+        ("run labels.csv \u2013-out run", "begins with a dash, as text programs write it. Type two hyphens: --out."),
+        ("run labels.csv \u2014out run", "begins with a dash, as text programs write it. Type two hyphens: --out."),
+        ("adit labels.csv", "'adit' is not a command. Did you mean 'audit'?"),
+        ("predict", "the following arguments are required: RUN, IMAGE|LABELS.csv."),
+    ],
+)  # fmt: skip
+def test_what_is_wrongly_typed_is_said_in_one_line(typed, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["run", "labels.csv", "--epoch", "3"])
+        main(typed.split())
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said.startswith("focusmap run: error: unrecognized arguments: --epoch 3. Did you mean '--epochs'?")
-    assert "usage" not in said
+    assert message in said
+    assert said.startswith("focusmap")
+    assert said.count("\n") == 1

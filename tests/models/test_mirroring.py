@@ -125,4 +125,4 @@ def test_the_choice_is_written_and_read_back(tmp_path: Path) -> None:
         recipe.to_yaml(tmp_path / "recipe.yaml")
         assert read_recipe(tmp_path / "recipe.yaml") == recipe
     said = str(Sides(0.61, 0.66, 300, 280))
-    assert said.startswith("an image is distinguished from its mirror image in 61 % (at most 66 %)")
+    assert said.startswith("an image is distinguished from its mirror image in 61 % (upper limit 66 %)")

@@ -32,8 +32,12 @@ def cohort_of(folder: Path, path: str, extra: str = "") -> Cohort:
         ("0000.png", "0000.PNG", "row 2: 0000.PNG differs in case from 0000.png, which is there"),
         ("0000.png", "0000.jpg", "row 2: 0000.jpg is not there, but 0000.png is"),
         ("a.dcm", "A", "row 2: A is not there, but a.dcm is"),
-        (unicodedata.normalize("NFD", "Größe.png"), "Größe.png", "row 2: Größe.png differs in Unicode form"),
-        ("Größe.png", unicodedata.normalize("NFD", "Größe.png"), "differs in Unicode form"),
+        (
+            unicodedata.normalize("NFD", "Größe.png"),
+            "Größe.png",
+            "row 2: Größe.png looks like .* its accents are stored otherwise",
+        ),
+        ("Größe.png", unicodedata.normalize("NFD", "Größe.png"), "its accents are stored otherwise"),
         ("series/1.dcm", "series", "row 2: series is a folder"),
         ("0000.png", "img/0000.png", "row 2: img/0000.png is not there, but 0000.png is: --images"),
         ("scan_01.png", "scan 01.png", "row 2: scan 01.png is not there, but scan_01.png is"),
@@ -46,6 +50,20 @@ def test_a_file_that_is_nearly_there_is_named(tmp_path, there, written, message)
     (tmp_path / there).touch()
     with pytest.raises(MissingFileError, match=message):
         cohort_of(tmp_path, written)
+
+
+def test_one_missing_file_is_not_looked_for_in_another_folder(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "labels.csv").write_text("path,patient_id,label\na.png,p1,1\nb.png,p2,0\n")
+    with pytest.raises(MissingFileError, match=r"1 of 2 files .* row 3: b\.png\. Put the files there") as refused:
+        read_cohort(tmp_path / "labels.csv")
+    assert "--images" not in str(refused.value)
+
+
+@pytest.mark.parametrize("cell", ["C:\\Users\\Ann\\a.png", "/home/ann/a.png", "\\\\server\\share\\a.png"])
+def test_a_place_on_one_computer_is_refused_with_what_to_leave(tmp_path, cell):
+    with pytest.raises(InputError, match=r"row 2: path .* Leave only what comes after the folder of the images"):
+        cohort_of(tmp_path, cell)
 
 
 @pytest.mark.parametrize(

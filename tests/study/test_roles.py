@@ -15,7 +15,7 @@ from focusmap.study.external import read_roster
 from focusmap.study.inputs import read_images
 from focusmap.study.options import Declaration
 from focusmap.study.readings import read_readings
-from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, find_roles
+from focusmap.study.roles import PATH_COLUMNS, PATIENT_COLUMNS, find_roles, patient_columns
 from focusmap.study.run import Run
 from focusmap.study.study import write_study
 
@@ -117,3 +117,8 @@ def test_capitals_and_signs_make_no_other_column():
     table = pd.DataFrame({"Path": ["a.png"], "PatientID": ["7"], "File": ["film"]})
     roles = find_roles(table, Declaration())
     assert (roles.path, roles.patient) == ("Path", "PatientID")
+
+
+@pytest.mark.parametrize("name", ["Patientennummer", "Pat.-Nr.", "ID Paciente", "رقم المريض", "病人编号"])
+def test_a_column_that_hospitals_call_so_may_say_who_the_patient_is(name):
+    assert patient_columns(pd.DataFrame({"Nr": ["1"], name: ["7"]})) == [name]

@@ -54,19 +54,34 @@ def settled_head(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
 def _below_title(table: "pd.DataFrame", names: list[str]) -> "pd.DataFrame":
     """Return the table with names from a later row: whole where most columns have none, else one below its group."""
     rows = [[str(cell).strip() for cell in row] for row in table.head(MOST_HEADS).itertuples(index=False, name=None)]
-    for place, cells in enumerate(rows):
-        below = table.iloc[place + 1 :]
-        if names.count("") >= len(names) / 2 and all(cells) and _are_names(cells, below):
-            return _named(table, place, cells, f"what stands above the names of the columns ({listed(cells, 3, ', ')})")
-        if sum(map(bool, cells)) > 1:
-            break
-    if not rows:
+    place = next((place for place, cells in enumerate(rows) if sum(map(bool, cells)) > 1 or all(cells)), None)
+    if place is None:
         return table
-    cells, below = rows[0], table.iloc[1:]
-    unnamed = [own for own, name, held in zip(cells, names, (below != "").any(), strict=True) if not name and held]
-    if unnamed and all(unnamed) and not all(cells) and _are_names(cells, below):
-        return _named(table, 0, _under_groups(names, cells), "two rows that name the columns are read as one, which")
+    cells, below = rows[place], table.iloc[place + 1 :]
+    if names.count("") >= len(names) / 2 and all(cells) and _are_names(cells, below):
+        return _named(table, place, cells, f"what stands above the names of the columns ({listed(cells, 3, ', ')})")
+    groups = names
+    if sum(map(bool, names)) == 1 and place + 1 < len(rows):
+        # The row below a title names groups.
+        groups, place = cells, place + 1
+        cells, below = rows[place], table.iloc[place + 1 :]
+    unnamed = [own for own, name, held in zip(cells, groups, (below != "").any(), strict=True) if not name and held]
+    is_above = not all(cells) or _is_above_values(cells, below)
+    if unnamed and all(unnamed) and is_above and _are_names(cells, below):
+        return _named(
+            table, place, _under_groups(groups, cells), "two rows that name the columns are read as one, which"
+        )
     return table
+
+
+def _is_above_values(cells: list[str], below: "pd.DataFrame") -> bool:
+    """Return whether a text stands above numbers alone, or above names of images alone: no row of values does."""
+    columns = [column[column != ""].str.strip() for _, column in below.head(PEEKED).items()]
+    return any(
+        len(column) >= FEWEST and bool(column.str.fullmatch(NUMBER).all() or column.str.contains(IMAGE_SUFFIX).all())
+        for column, cell in zip(columns, cells, strict=True)
+        if not re.search(r"\d", cell) and not SAYS_NOTHING.fullmatch(cell)
+    )
 
 
 def _are_names(cells: list[str], below: "pd.DataFrame") -> bool:

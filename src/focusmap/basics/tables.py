@@ -110,7 +110,9 @@ def _unpacked(path: Path) -> bytes:
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file.") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; a file was expected.") from None
+        raise InputError(
+            f"{path}: is a folder; a table was expected. focusmap index makes one of a folder of images."
+        ) from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{path}: is damaged or cut off (gzip). Fetch or write the file again.") from None
     if len(content) > MAX_TABLE_BYTES:

@@ -14,6 +14,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from focusmap.basics import suggest
 from focusmap.cli.arguments import Parser, add_arguments, build_command, typed_values
 
 # The module of each command, and what comes of it.
@@ -111,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser, chosen = build_parser(command)
     if command is not None:
         chosen.refuse_unknown(arguments)
+    elif arguments and not arguments[0].startswith("-"):
+        parser.error(f"{arguments[0]!r} is not a command.{suggest(arguments[0], COMMANDS)}")
     parsed = parser.parse_args(arguments)
     if parsed.version:
         from importlib.metadata import version

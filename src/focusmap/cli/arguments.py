@@ -4,15 +4,19 @@
 """
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import takewhile
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from focusmap.basics import Field, InputError, Only, Setting, fields_of, normalised, suggest
 
 Made = TypeVar("Made")
 NO_DEFAULT = (None, False, 0, 0.0, "", (), MISSING)
+EXPECTED: Mapping[object, str] = {int: "a whole number", float: "a number such as 1.5"}
+# What word processors make of two hyphens.
+DASH = re.compile("[\u2010-\u2015\u2212]+-?(?=[A-Za-z])")
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,17 +26,23 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
 
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2 and one line: after a page of usage it would be overlooked."""
+        end = "" if message.endswith(("?", ".")) else "."
+        self.exit(2, f"{self.prog}: error: {message}{end} All options: {self.prog} --help\n")
+
     def refuse_unknown(self, words: Sequence[str]) -> None:
         """End with exit code 2 where a word is no option of this command, whatever else is wrong."""
+        if dashed := next(filter(DASH.match, words), None):
+            typed = DASH.sub("--", dashed, count=1)
+            self.error(f"{dashed!r} begins with a dash, as text programs write it. Type two hyphens: {typed}")
         known = [option for action in self._actions for option in action.option_strings]
         options = takewhile(lambda word: word != "--", words)
         unknown = [word for word in options if word.startswith("--") and word.partition("=")[0] not in known]
         if unknown:
             name, _, _ = unknown[0].partition("=")
             values = takewhile(lambda word: not word.startswith("-"), words[words.index(unknown[0]) + 1 :])
-            message = f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}"
-            # Not after a page of usage, in which it would be overlooked.
-            self.exit(2, f"{self.prog}: error: {message} All options: {self.prog} --help\n")
+            self.error(f"unrecognized arguments: {' '.join([unknown[0], *values])}.{suggest(name, known)}")
 
 
 def arguments_of(owner: Any, only: Only | None = None, prefix: str = "") -> Iterator[tuple[str, str, Field]]:
@@ -82,11 +92,26 @@ def _parsing(field: Field) -> dict[str, Any]:
         action = argparse.BooleanOptionalAction if field.default is True else "store_true"
         return {"action": action, "default": argparse.SUPPRESS}
     metavar = f"{{{','.join(field.choices)}}}" if field.choices else setting.metavar
-    convert = setting.parse or (str if field.choices else field.of_each)
+    convert = _reading(setting.parse or (str if field.choices else field.of_each), setting.metavar)
     repeats = field.is_tuple and setting.parse is None and not setting.is_positional
     return {"default": argparse.SUPPRESS, "type": convert, "metavar": metavar} | (
         {"action": "append"} if repeats else {}
     )
+
+
+def _reading(convert: Callable[[str], object], form: str) -> Callable[[str], object]:
+    """Return a conversion whose refusal says what was expected."""
+
+    def converted(text: str) -> object:
+        try:
+            return convert(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        except ValueError:
+            expected = EXPECTED.get(convert, f"of the form {form}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
+
+    return converted
 
 
 def _nargs(field: Field) -> dict[str, str]:

@@ -34,7 +34,7 @@ FILE = "sides"
 WORDS = {
     "alike": "no label suffers",
     "labels-suffer": "with mirror images, inner folds of train are predicted worse",
-    "sides-not-alike": f"images are mirrored below {100 * TOLD_APART_BELOW:.0f} %",
+    "sides-not-alike": f"images are mirrored only if the upper limit is below {100 * TOLD_APART_BELOW:.0f} %",
 }
 
 
@@ -53,7 +53,7 @@ class Sides:
         return self.high < TOLD_APART_BELOW
 
     def __str__(self) -> str:
-        shares = f"{100 * self.told_apart:.0f} % (at most {100 * self.high:.0f} %)"
+        shares = f"{100 * self.told_apart:.0f} % (upper limit {100 * self.high:.0f} %)"
         return f"an image is distinguished from its mirror image in {shares} of {self.n_images} images"
 
 

@@ -11,6 +11,12 @@ import pandas as pd
 from focusmap.basics import IMAGE_SUFFIX, IMAGE_SUFFIXES, SHOWN, InputError, MissingFileError, listed
 from focusmap.study.values import plain
 
+NONE_THERE = (
+    "Say where the images are with --images, or write the names as the files have them: focusmap index FOLDER --out "
+    "names.csv lists these."
+)
+SOME_LACK = "Put the files there, correct the names, or take the rows out of the table."
+
 
 def may_be_dicom(name: str) -> bool:
     """Return whether a file may be DICOM by its name: by its suffix, or because it has none of another image.
@@ -32,7 +38,10 @@ def relative_path(cell: str, row: int, case: str = "") -> str:
         raise InputError(f"row {row}: the path is empty{whose}.")
     path = PurePosixPath(text)
     if path.is_absolute() or text[1:3] == ":/":
-        raise InputError(f"row {row}: path {text!r} is absolute. Write it relative to the folder given by --images.")
+        raise InputError(
+            f"row {row}: path {text!r} names a place on one computer (it is absolute). Leave only what comes after the "
+            "folder of the images, such as images/1.png, and name that folder with --images."
+        )
     if ".." in path.parts:
         raise InputError(f"row {row}: path {text!r} leaves the images folder. Remove '..' from it.")
     return str(path)
@@ -50,7 +59,7 @@ def refuse_missing(label_file: Path, images: Path, table: pd.DataFrame, column: 
         rows_and_paths = listed([f"row {row}: {path}{why}" for (row, path), why in zip(missing, near, strict=True)])
         raise MissingFileError(
             f"{label_file}: {len(missing)} of {len(table)} files in column {column!r} are not in {images}: "
-            f"{rows_and_paths}. Say where the images are with --images."
+            f"{rows_and_paths}. {NONE_THERE if len(missing) == (table[column] != '').sum() else SOME_LACK}"
         )
 
 
@@ -81,7 +90,7 @@ def _near_miss(images: Path, path: str) -> str:
         return f": the folder {file.parent} may not be opened" if closed else f": there is no folder {file.parent}"
     for name in names:
         if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", file.name):
-            return f" differs in Unicode form (composed and decomposed letters) from {name!r}, which is there"
+            return f" looks like {name!r}, which is there, but its accents are stored otherwise (Unicode NFC and NFD)"
     if unquote(file.name) in names:
         return f" is not there, but {unquote(file.name)} is"
     for name in names:

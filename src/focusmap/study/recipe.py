@@ -79,7 +79,7 @@ class Recipe:
         str,
         Setting(
             "densenet121, resnet18, ... or any timm model; for volumes resnet18-3d, densenet121-3d, ...; -fpn or -pan "
-            "makes a focus-map net; +table adds the covariates; autoencoder uses no labels (default: by image size)",
+            "makes a focus-map net; +table adds the covariates; autoencoder uses no labels (default: see --budget)",
             "NAME",
         ),
         "A name of `focusmap.nets.backbones`, any name of timm's, or one of these with a decoder, as in `vgg16-fpn`: "

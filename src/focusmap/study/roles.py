@@ -26,6 +26,8 @@ NAMES_WHO = frozenset(
         "patientid", "patient", "patients", "subjectid", "subject", "pid", "mrn", "participantid", "participant",
         "personid", "person", "patientno", "patientnr", "patientnum", "patientnumber", "patientcode", "patientkey",
         "patientindex", "patid", "ptid", "patno", "subjectno", "subjectnumber", "subjid", "medicalrecordnumber",
+        "patientennummer", "patientennr", "patientenid", "patnr", "patienten", "idpatient", "numéropatient", "ipp",
+        "paciente", "idpaciente", "paziente", "idpaziente", "pacjent", "رقمالمريض", "المريض", "患者番号", "환자번호",
         "病人", "患者", "病人id", "患者id", "病人编号", "患者编号", "病历号", "住院号", "门诊号", "影像号",
     ]
 )  # fmt: skip
