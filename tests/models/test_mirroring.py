@@ -85,13 +85,13 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
 def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever asks first: what decides about mirroring, the probe, its tuning and its test predictions."""
     seen = dict[bool, list[str]]({False: [], True: []})
-    measured = frozen.measure_features
+    measured = frozen.measure_each_change
 
-    def watched(net, samples, *args, mirrored, **kwargs):
-        seen[mirrored].extend(samples.rows.image_ids)
-        return measured(net, samples, *args, mirrored=mirrored, **kwargs)
+    def watched(net, samples, preparation, progress, changes, n_images):
+        seen[changes == [frozen.mirrored_images]].extend(samples.rows.image_ids)
+        return measured(net, samples, preparation, progress, changes, n_images)
 
-    monkeypatch.setattr(frozen, "measure_features", watched)
+    monkeypatch.setattr(frozen, "measure_each_change", watched)
     labels, out = study(tmp_path / "study", by_side=False), tmp_path / "run"
     more = ("--budget", "0.001", "--baseline", "none", "--workers", "1")
     assert main(["train", str(labels), "--out", str(out), *more]) == 0

@@ -33,8 +33,7 @@ MOST_VALUES = 10  # of a column that the features are asked for
 FEWEST = 10  # rows with each value
 WANTED_HALF_WIDTH = 0.03
 FEWEST_POINTS = 3
-Fold = np.ndarray
-"""``(N,)``: the fold of each row, -1 where it is never tested."""
+TIMES_MORE = 2  # patients that the forecast is of
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,12 @@ def run_challenge(question: Challenge, say: Callable[[str], None] = lambda _: No
     by_patient = schemes["patient"]
     splits: dict[str, Json] = {}
     for name, folds in schemes.items():
-        splits[name] = _auroc(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
+        splits[name] = _auroc(question, folds)
         say(f"{name}: {_in_words(splits[name])}")
     splits["shuffled labels"] = _auroc_shuffled(question, patients, by_patient, draw)
     say(f"shuffled labels: {_in_words(splits['shuffled labels'])}")
     curve = [_auroc_at_share(question, patients, by_patient, share) for share in SHARES]
-    plain = _out_of_fold(question.features, cohort, by_patient, question.seed, is_levelled=False)
+    plain = _out_of_fold(question, by_patient, is_levelled=False)
     doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
     no_disease = {**question.columns, **question.beside}
     beside_disease = {
@@ -160,10 +159,10 @@ def run_challenge(question: Challenge, say: Callable[[str], None] = lambda _: No
     }  # fmt: skip
 
 
-def _schemes(question: Challenge, patients: np.ndarray, draw: np.random.Generator) -> dict[str, Fold]:
-    """Return the folds of each way to split: by patient, image, patient with duplicates, and column."""
+def _schemes(question: Challenge, patients: np.ndarray, draw: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the fold of each row ``(N,)`` by each way to split: by patient, image, patient with duplicates, column."""
     cohort = question.cohort
-    schemes: dict[str, Fold] = {"patient": _random_folds(patients, draw)}
+    schemes = {"patient": _random_folds(patients, draw)}
     if patients.max() + 1 < len(cohort):
         schemes = {"image": _random_folds(np.arange(len(cohort)), draw), **schemes}
     if question.duplicates:
@@ -180,7 +179,7 @@ def _numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.unique(np.asarray(cells).astype(str), return_inverse=True)[1].reshape(-1)
 
 
-def _random_folds(groups: np.ndarray, draw: np.random.Generator) -> Fold:
+def _random_folds(groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Return five folds of whole groups, as even as chance makes them."""
     return np.asarray(draw.permutation(groups.max() + 1)[groups] % N_FOLDS)
 
@@ -198,32 +197,28 @@ def _joined_by_duplicates(cohort: Cohort, patients: np.ndarray, pairs: Sequence[
 
 
 def _out_of_fold(
-    features: np.ndarray,
-    cohort: Cohort,
-    folds: Fold,
-    seed: int,
-    learnt: np.ndarray | None = None,
-    *,
-    is_levelled: bool = True,
+    question: Challenge, folds: np.ndarray, learnt: np.ndarray | None = None, *, is_levelled: bool = True
 ) -> np.ndarray:
     """Return logits ``(N, L)`` of each fold by a probe of the others, or of the rows among them that are `learnt`.
 
     Levelled, less what each probe says of its own rows on the whole: a fold with many positives leaves few to learn
     from, so that probes that know nothing would rank its images below those of others, and do worse than guessing.
     """
+    features, cohort = question.features, question.cohort
     learnt = np.full(len(cohort), True) if learnt is None else learnt
     logits = np.zeros((len(cohort), cohort.task.n_logits))
     for fold in np.unique(folds):
         train = np.flatnonzero((folds != fold) & learnt)
         rows = cohort.take(train)
-        probe = fit_head(cohort.task, features[train], rows.truth, rows, seed, STRENGTHS)
+        probe = fit_head(cohort.task, features[train], rows.truth, rows, question.seed, STRENGTHS)
         level = probe(features[train]).mean(axis=0) if is_levelled else 0.0
         logits[folds == fold] = probe(features[folds == fold]) - level
     return logits
 
 
-def _auroc(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
-    """Return the mean AUROC over targets with its patient-clustered interval."""
+def _auroc(question: Challenge, folds: np.ndarray, learnt: np.ndarray | None = None) -> dict[str, Json]:
+    """Return the mean AUROC over targets that probes reach out of fold, with its patient-clustered interval."""
+    cohort, logits = question.cohort, _out_of_fold(question, folds, learnt)
     ids = cohort.table[["image_id", "patient_id"]].reset_index(drop=True)
     predictions = Predictions(cohort.task, ids, logits, cohort.task.probabilities(logits))
     metrics = evaluate_predictions(predictions, cohort.truth, EvaluationOptions(n_resamples=500))
@@ -231,7 +226,7 @@ def _auroc(cohort: Cohort, logits: np.ndarray) -> dict[str, Json]:
 
 
 def _auroc_shuffled(
-    question: Challenge, patients: np.ndarray, folds: Fold, draw: np.random.Generator
+    question: Challenge, patients: np.ndarray, folds: np.ndarray, draw: np.random.Generator
 ) -> dict[str, Json]:
     """Return the mean, the lowest and the highest of what is reached when patients have the labels of others."""
     first = np.unique(patients, return_index=True)[1]
@@ -242,8 +237,7 @@ def _auroc_shuffled(
         table = question.cohort.table.assign(
             **{name: question.cohort.table[name].to_numpy()[of_other] for name in names}
         )
-        cohort = replace(question.cohort, table=table)
-        auroc = _auroc(cohort, _out_of_fold(question.features, cohort, folds, question.seed))
+        auroc = _auroc(replace(question, cohort=replace(question.cohort, table=table)), folds)
         if (value := number(auroc["value"])) is not None:
             reached.append(value)
     if not reached:
@@ -251,16 +245,15 @@ def _auroc_shuffled(
     return {"value": float(np.mean(reached)), "low": min(reached), "high": max(reached), "n_shuffles": len(reached)}
 
 
-def _auroc_at_share(question: Challenge, patients: np.ndarray, folds: Fold, share: float) -> dict[str, Json]:
+def _auroc_at_share(question: Challenge, patients: np.ndarray, folds: np.ndarray, share: float) -> dict[str, Json]:
     """Return what is reached when only a share of the patients of train is learnt from."""
     order = np.random.default_rng(question.seed).permutation(patients.max() + 1)
     learnt = order[patients] < share * len(order)
     n = round(len(np.unique(patients[learnt])) * (N_FOLDS - 1) / N_FOLDS)
     try:
-        logits = _out_of_fold(question.features, question.cohort, folds, question.seed, learnt)
+        return {"n_patients": n, **_auroc(question, folds, learnt)}
     except (ValueError, np.linalg.LinAlgError):
         return {"n_patients": n, "value": None, "low": None, "high": None}
-    return {"n_patients": n, **_auroc(question.cohort, logits)}
 
 
 def _n_patients_needed(reached: Mapping[str, Json], patients: np.ndarray) -> int | None:
@@ -271,7 +264,7 @@ def _n_patients_needed(reached: Mapping[str, Json], patients: np.ndarray) -> int
     return int(np.ceil(len(np.unique(patients)) * ((high - low) / 2 / WANTED_HALF_WIDTH) ** 2))
 
 
-def _auroc_of_column(question: Challenge, name: str, cells: Sequence[str], folds: Fold) -> dict[str, Json] | None:
+def _auroc_of_column(question: Challenge, name: str, cells: Sequence[str], folds: np.ndarray) -> dict[str, Json] | None:
     """Return how well the features tell the values of a column; None where there are too few rows of each."""
     values = np.array([str(cell).strip() for cell in cells])
     names, counts = np.unique(values[values != ""], return_counts=True)
@@ -284,23 +277,23 @@ def _auroc_of_column(question: Challenge, name: str, cells: Sequence[str], folds
     cohort = question.cohort.take(rows)
     study = replace(cohort.study, task=Task((target,)))
     cohort = replace(cohort, table=cohort.table.assign(**{name: column}), study=study)
-    logits = _out_of_fold(question.features[rows], cohort, folds[rows], question.seed)
-    return {"values": [*frequent], **_auroc(cohort, logits)}
+    of_rows = replace(question, features=question.features[rows], cohort=cohort)
+    return {"values": [*frequent], **_auroc(of_rows, folds[rows])}
 
 
-def _auroc_covered(question: Challenge, part: Covered, folds: Fold) -> dict[str, Json]:
+def _auroc_covered(question: Challenge, part: Covered, folds: np.ndarray) -> dict[str, Json]:
     """Return what probes reach that learn from, and are asked about, images of which a part is covered."""
     rows = np.flatnonzero(part.cover.rows)
     cohort = question.cohort.take(rows)
     with_it, without = (
-        _auroc(cohort, _out_of_fold(features[rows], cohort, folds[rows], question.seed))
+        _auroc(replace(question, features=features[rows], cohort=cohort), folds[rows])
         for features in (part.features, question.features)
     )
     return {"share": part.cover.share, "n_images": len(rows), **with_it, "uncovered": without}
 
 
-def forecast(curve: Sequence[Mapping[str, Json]], times: float = 2.0) -> dict[str, Json]:
-    """Return where the AUROC will lie when there are `times` as many patients, learnt from and tested.
+def forecast(curve: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    """Return where the AUROC will lie when there are `TIMES_MORE` as many patients, learnt from and tested.
 
     The curve is ``a - b / sqrt(n)`` with b not below 0, by least squares. The limits hold what was measured, since the
     patients who come are added to those who are here, with the share of its variance that new patients can change, and
@@ -323,11 +316,11 @@ def forecast(curve: Sequence[Mapping[str, Json]], times: float = 2.0) -> dict[st
     n, value = points[:, 0], points[:, 1]
     design = 1 / np.sqrt(n)
     slope = -np.cov(design, value, bias=True)[0, 1] / max(float(design.var()), 1e-12)
-    gain = max(0.0, float(slope)) * (design[-1] - 1 / np.sqrt(times * n[-1]))
-    half = np.hypot((points[-1, 3] - points[-1, 2]) / 2 * np.sqrt(1 - 1 / times), gain)
+    gain = max(0.0, float(slope)) * (design[-1] - 1 / np.sqrt(TIMES_MORE * n[-1]))
+    half = np.hypot((points[-1, 3] - points[-1, 2]) / 2 * np.sqrt(1 - 1 / TIMES_MORE), gain)
     centre = min(1.0, value[-1] + gain)
     return {
-        "n_patients": round(times * n[-1]), "value": float(centre), "low": max(0.0, float(centre - half)),
+        "n_patients": round(TIMES_MORE * n[-1]), "value": float(centre), "low": max(0.0, float(centre - half)),
         "high": min(1.0, float(centre + half)),
     }  # fmt: skip
 

@@ -43,9 +43,9 @@ def stored_features(
     lacking = np.isnan(features[:, 0])
     if lacking.any():
         samples = Samples.from_store(rows.take(np.flatnonzero(lacking)), store)
-        features[lacking] = measure_features(
-            net, samples, store.preparation, progress, mirrored=mirrored, n_images=len(store)
-        )
+        changes = [mirrored_images if mirrored else unchanged]
+        # Sooner or later this net measures all of the store.
+        (features[lacking],) = measure_each_change(net, samples, store.preparation, progress, changes, len(store))
         every = np.array(stored, dtype=np.float32)
         every[places] = features
         with atomic(file) as temporary:
@@ -75,26 +75,6 @@ def mirrored_images(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
     return np.ascontiguousarray(np.flip(images.pixels, 3))
 
 
-def measure_features(
-    net: "nets.LevelsNet",
-    samples: Samples,
-    preparation: "AnyPreparation",
-    progress: Progress,
-    *,
-    mirrored: bool = False,
-    n_images: int | None = None,
-) -> np.ndarray:
-    """Return the features ``(N, D) float32`` of the samples that can be read, or of their mirror images.
-
-    Parameters
-    ----------
-    n_images
-        Of the study, all of which this net will measure sooner or later; those of `samples` by default.
-    """
-    changes = [mirrored_images if mirrored else unchanged]
-    return measure_each_change(net, samples, preparation, progress, changes, n_images or len(samples))[0]
-
-
 def measure_each_change(
     net: "nets.LevelsNet",
     samples: Samples,
@@ -103,7 +83,13 @@ def measure_each_change(
     changes: Sequence[Change],
     n_images: int,
 ) -> list[np.ndarray]:
-    """Return by each change the features ``(N, D) float32`` of the samples that can be read, which are read once."""
+    """Return by each change the features ``(N, D) float32`` of the samples that can be read, which are read once.
+
+    Parameters
+    ----------
+    n_images
+        That this net will measure in all: of many it is compiled first.
+    """
     import torch
 
     features: list[list[np.ndarray]] = [[] for _ in changes]
