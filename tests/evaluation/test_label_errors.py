@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.evaluation.label_errors import confident_class, doubts, hit_rate, suspects
+from focusmap.evaluation.label_errors import confident_class, doubts, suspects
 from focusmap.study import Target, Task
 
 
@@ -48,7 +48,7 @@ def test_flipped_labels_are_found_far_above_chance(seed: int) -> None:
     labels = truth.copy()
     labels[wrong] = 1 - labels[wrong]
     found = doubts(Task((Target("a"),)), shown[:, None], labels[:, None])
-    assert hit_rate([doubt.row for doubt in found[:20]], list(wrong)) > 0.5, "by chance it would be 0.05"
+    assert sum(doubt.row in wrong for doubt in found[:20]) > 10, "by chance it would be one"
     assert [doubt.margin for doubt in found] == sorted(doubt.margin for doubt in found)
     assert all(doubt.given != doubt.suggested for doubt in found)
 

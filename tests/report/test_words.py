@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from html import unescape
 from pathlib import Path
+from string import Formatter
 from typing import get_args, get_type_hints
 
 import pytest
@@ -25,7 +26,7 @@ from focusmap.report.run_page import render_report
 from focusmap.report.segmentation_section import MEASURES as MASK_MEASURES
 from focusmap.report.segmentation_section import METHODS as MASK_METHODS
 from focusmap.report.trust import CRITERIA, render_trust
-from focusmap.report.words import placeholders, words_in
+from focusmap.report.words import words_in
 from focusmap.study import Augmentation, Recipe
 from focusmap.study.task import TARGET_KINDS
 from support.synthetic_run import binary_task, write_run
@@ -43,6 +44,10 @@ SHARED = {"AUROC", "Cramér V", "R²", "n = {n}", "zh-CN"}
 def flat(language: str) -> dict[str, str]:
     tables = words_in(language).tables  # type: ignore[arg-type]
     return {f"{table}.{name}": template for table, names in tables.items() for name, template in names.items()}
+
+
+def placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

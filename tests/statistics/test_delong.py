@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from focusmap.statistics.delong import _areas, clustered_delong, paired_delong
-from focusmap.statistics.intervals import bootstrap_auroc
 from focusmap.statistics.resampling import Clusters
+from support.auroc_intervals import bootstrap_auroc
 from support.ranking_oracles import obuchowski_variance
 
 # Subarachnoid haemorrhage (Turck et al., Intensive Care Med 36 (2010), 107-115), the example of the R package pROC:
@@ -61,7 +61,7 @@ def test_variances_and_the_paired_test_are_those_that_proc_publishes() -> None:
 def test_interval_agrees_with_the_bootstrap() -> None:
     truth, score, patients = clustered_sample(2, n=2000, n_patients=600)
     delong = clustered_delong(truth, score, patients)
-    (resampled,) = bootstrap_auroc(truth[:, None], score[:, None], patients, 1000)
+    resampled = bootstrap_auroc(truth, score, patients, 1000)
     assert (delong.low, delong.high) == pytest.approx((resampled.low, resampled.high), abs=0.004)
 
 
@@ -102,7 +102,7 @@ def test_intervals_cover_the_known_area_of_patients_with_four_images_and_naive_o
         truth = (generator.random(60) < 0.4)[patients] ^ (generator.random(240) < 0.15)
         shared, own = generator.normal(size=60)[patients], generator.normal(size=240)
         truth, score = truth.astype(float), truth + 0.6**0.5 * shared + 0.4**0.5 * own
-        (resampled,) = bootstrap_auroc(truth[:, None], score[:, None], patients, 200, seed=trial)
+        resampled = bootstrap_auroc(truth, score, patients, 200, seed=trial)
         found = (resampled, clustered_delong(truth, score, patients), clustered_delong(truth, score, np.arange(240)))
         covered += [interval.low <= area <= interval.high for interval in found]
     bootstrapped, delong, naive = covered / n_trials

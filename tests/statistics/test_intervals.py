@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from focusmap.statistics.intervals import BOOTSTRAP, Interval, bootstrap, bootstrap_auroc, wilson
+from focusmap.statistics.intervals import BOOTSTRAP, Interval, bootstrap, wilson
 from focusmap.statistics.resampling import BLOCK, Clusters, Resampling
+from support.auroc_intervals import bootstrap_auroc
 
 
 def weighted_mean(values: np.ndarray):
@@ -34,19 +35,19 @@ def test_auroc_intervals_equal_the_general_bootstrap() -> None:
     truth, patients = generator.integers(0, 2, 80).astype(float), generator.integers(0, 30, 80)
     score = generator.normal(size=80) + truth
     slow = bootstrap(lambda w: np.array([auroc(truth, score, column) for column in w.T]), patients, 150, seed=7)
-    (fast,) = bootstrap_auroc(truth[:, None], score[:, None], patients, 150, seed=7)
+    fast = bootstrap_auroc(truth, score, patients, 150, seed=7)
     assert (fast.value, fast.low, fast.high) == pytest.approx((slow.value, slow.low, slow.high))
 
 
 def test_resamples_of_one_class_are_dropped_and_counted() -> None:
     truth, score = np.array([1.0, 0, 0, 0, 0]), np.array([0.5, 0.1, 0.2, 0.6, 0.3])
-    (interval,) = bootstrap_auroc(truth[:, None], score[:, None], list("abcde"), 500)
+    interval = bootstrap_auroc(truth, score, list("abcde"), 500)
     assert 100 < interval.n_dropped < 250  # (4/5)^5 = .33 without the only positive patient
     assert interval.to_dict()["n_dropped"] == interval.n_dropped
 
 
 def test_one_class_gives_no_value_and_a_reason() -> None:
-    (interval,) = bootstrap_auroc(np.zeros((3, 1)), np.arange(3.0)[:, None], list("abc"), 50)
+    interval = bootstrap_auroc(np.zeros(3), np.arange(3.0), list("abc"), 50)
     assert interval == Interval(None, None, None, BOOTSTRAP, "one class only")
 
 
@@ -58,7 +59,7 @@ def test_one_patient_gives_a_value_and_no_limits() -> None:
 
 def test_a_perfect_auroc_is_not_said_to_be_certain() -> None:
     truth = np.repeat([0.0, 1.0], 20)
-    (interval,) = bootstrap_auroc(truth[:, None], truth[:, None], np.arange(40), 100)
+    interval = bootstrap_auroc(truth, truth, np.arange(40), 100)
     assert (interval.value, interval.high) == (1, 1)
     assert interval.low == pytest.approx(wilson(20, 20).low)
     assert interval.method.startswith("Wilson")

@@ -4,7 +4,6 @@ Northcutt, Jiang and Chuang (J. Artif. Intell. Res. 70 (2021), 1373-1411), secti
 by normalised margin, and the suspects are the off-diagonal of the confident joint.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,12 +97,3 @@ def doubts(task: Task, probabilities: np.ndarray, truth: np.ndarray) -> list[Dou
             names = target.classes[given[row]], target.classes[other]
             doubted.append(Doubt(int(known[row]), target.name, *names, mine, margin))
     return sorted(doubted, key=lambda doubt: doubt.margin)
-
-
-def hit_rate(found: Sequence[int], wrong: Sequence[int]) -> float:
-    """Return the share of rows that were found and are wrong.
-
-    >>> hit_rate([3, 7], [7, 9])
-    0.5
-    """
-    return len(set(found) & set(wrong)) / len(found) if len(found) else 0.0

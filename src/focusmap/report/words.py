@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from string import Formatter
 
 from focusmap.basics import InputError, Json, branch, number, text
 from focusmap.basics.reasons import LANGUAGES, SENTENCES, Language, Reason, Value, filled, read_notes, read_reason
@@ -120,15 +119,6 @@ def words_in(language: Language) -> Words:
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     # Files hold reasons in English already; their words are written once, where files are made.
     return Words(language, {**tables, "reason": SENTENCES} if language == "en" else tables)
-
-
-def placeholders(template: str) -> set[str]:
-    """Return the names of the placeholders in a template.
-
-    >>> sorted(placeholders("{n:,} of {whole}|{n:,} of {whole}"))
-    ['n', 'whole']
-    """
-    return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from focusmap.basics import Json, Reason, reason_entries
-from focusmap.statistics.ranking import rank
-from focusmap.statistics.resampling import Clusters, Distribution, Resampling, Statistic, resample
+from focusmap.statistics.resampling import Clusters, Distribution, Resampling, resample
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -193,46 +192,6 @@ def bootstrap(
 
     distributions = resample({"": statistic}, Resampling(grouped, n_resamples, seed))
     return percentile_interval(distributions[""]["metric"], Reason("undefined-here"))
-
-
-def bootstrap_auroc(
-    truth: np.ndarray,
-    scores: np.ndarray,
-    clusters: Sequence[str] | np.ndarray,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> list[Interval]:
-    """Return the AUROC of each column with its patient-clustered percentile interval.
-
-    Parameters
-    ----------
-    truth, scores
-        ``(N, T)``; truth is positive where at least 0.5 and unknown where NaN.
-    clusters
-        ``(N,)`` patient identifiers.
-    n_resamples, seed
-        Number of resamples, and the seed that makes them repeatable.
-
-    Returns
-    -------
-    list of Interval
-        One per column; undefined, with a reason, where one class only is present.
-    """
-    grouped = Clusters.of(clusters)
-    statistics = {
-        str(column): _auroc_of(truth[:, column], scores[:, column], grouped) for column in range(truth.shape[1])
-    }
-    distributions, lacking = resample(statistics, Resampling(grouped, n_resamples, seed)), Reason("one-class")
-    return [
-        bounded_interval(percentile_interval(values["auroc"], lacking), pair_units(truth[:, column], grouped))
-        for column, values in enumerate(distributions.values())
-    ]
-
-
-def _auroc_of(truth: np.ndarray, score: np.ndarray, clusters: Clusters) -> Statistic:
-    known = ~np.isnan(truth)
-    ranking = rank(truth[known] >= 0.5, score[known], clusters.take(known))
-    return lambda multiplicities: {"auroc": ranking.auroc(multiplicities)}
 
 
 def pair_units(truth: np.ndarray, clusters: Clusters) -> int:
