@@ -24,7 +24,7 @@ from focusmap.models.ensemble import combine
 from focusmap.models.export import export_model
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.formats import FORMATS, Format
-from focusmap.models.graphs import is_there
+from focusmap.models.graphs import has_graph
 from focusmap.models.net import Model, over_views
 from focusmap.models.ood import ASPECTS, fit_ood, ood_of_any, save_ood
 from focusmap.models.predict import predict
@@ -147,7 +147,7 @@ def test_a_mean_of_unlike_nets_is_one_graph_that_predict_computes(tmp_path: Path
         pd.testing.assert_frame_equal(table, tables[0], atol=1e-4)
     # Of a graph whose model has changed since, nobody is told.
     save_model(with_calibration(mean, {"nodule": 3.0}, {"nodule": 0.4}), run)
-    assert not is_there(run, "openvino")
+    assert not has_graph(run, "openvino")
     assert main(["predict", str(run), str(files[0]), "--engine", "openvino", "--devices", "cuda"]) == 2
     assert "computes on the processor" in capsys.readouterr().err
 

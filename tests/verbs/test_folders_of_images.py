@@ -11,7 +11,7 @@ from PIL import Image
 
 import focusmap
 from focusmap.cli import main
-from focusmap.models.neighbours import nearest, save_descriptions
+from focusmap.models.neighbours import description, nearest, save_descriptions
 from focusmap.study import Declaration, read_cohort
 
 CLASSES = ("benign", "malignant", "normal")
@@ -103,7 +103,7 @@ def test_the_most_alike_images_of_train_are_named_with_their_labels(
 def test_an_image_is_nearest_to_itself_however_bright(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     pixels = [generator.normal(size=(1, 20, 20)).cumsum(axis=2) for _ in range(9)]
-    save_descriptions(pixels, [f"i{k}" for k in range(9)], tmp_path)
+    save_descriptions(np.stack([*map(description, pixels)]), [f"i{k}" for k in range(9)], tmp_path)
     (name, apart), *others = nearest(3 * pixels[4] + 10, tmp_path, 3)
     assert (name, round(apart, 5)) == ("i4", 0)
     assert all(distance > 0.2 for _, distance in others)

@@ -38,7 +38,7 @@ TIMES_MORE = 2  # patients that the forecast is of
 
 @dataclass(frozen=True)
 class Challenge:
-    """Features ``(N, D)`` of a cohort's N rows, and who hangs together with whom.
+    """Features ``(N, D)`` of a cohort's N rows, and what else may explain a label.
 
     Parameters
     ----------

@@ -284,7 +284,7 @@ def ladder_settings(devices: str) -> LadderSettings:
 
 
 def _say_without_weights(options: RunOptions) -> None:
-    """Say why there is no ladder, where that is for want of weights."""
+    """Say that there is no ladder where its pretrained weights are missing, and why they are."""
     if why := nets.why_no_local_weights(ON_PROCESSOR.backbone):
         options.say(f"one model instead of a ladder: {why}")
 

@@ -68,7 +68,7 @@ def _middle(side: float) -> np.ndarray:
 
 
 def over_lesions(marked: np.ndarray, positive: np.ndarray, draw: np.random.Generator) -> Cover:
-    """Return a cover of one size over the lesions of N images, of others at the place of a lesion drawn by lot.
+    """Return a cover of one size over the lesions of N images, of others at the place of a random lesion.
 
     An image whose lesion may be anywhere does not count: one without a mark that has a label that is marked elsewhere.
 

@@ -1,7 +1,7 @@
 """A run's model on another label file: what simpler models reach there, and how its rows differ from those of train.
 
-Images of train are looked at again from their files, some of them by lot; where they are gone, only covariates, labels
-and scores are compared.
+A random sample of the images of train is read again from their files; where they are gone, only covariates, labels and
+scores are compared.
 """
 
 from collections.abc import Iterator, Sequence
@@ -108,7 +108,7 @@ def _scores(predictions: Predictions, rows: Cohort) -> list[Feature]:
 
 
 def _images(rows: Cohort, model: Predictor, seed: int, progress: Progress) -> list[Feature]:
-    """Return what is measured of images, some of them by lot; nothing of tables, cases, and where none can be read."""
+    """Return what is measured of a random sample of images; nothing of tables, cases, and where none can be read."""
     if rows.images is not None or not model.preparations:
         return []
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MOST_IMAGES])

@@ -47,7 +47,7 @@ def save_model(model: Self, folder: Path) -> Self:
 
 
 def load_model(folder: Path, device: str = "cpu") -> Predictor:
-    """Return the model in `folder`, whatever made it, ready to compute on `device`.
+    """Return the model in `folder`, of whichever kind, ready to compute on `device`.
 
     Raises
     ------

@@ -68,7 +68,7 @@ class GraphModel:
         return AT_ONCE
 
     def check(self, rows: Cohort) -> None:
-        """Take whatever rows there are: images are all that is looked at."""
+        """Accept all rows: nothing but their images is used."""
 
     def encode(self, batch: Batch) -> EncodedImages:
         """Return the logits of the images of a batch, in the targets' own units."""
@@ -130,7 +130,7 @@ def graph_folder(model: Path, engine: str) -> Path:
     return model / engine
 
 
-def is_there(model: Path, engine: str) -> bool:
+def has_graph(model: Path, engine: str) -> bool:
     """Return whether a model folder has a graph for an engine, made of the model as it is now."""
     card = graph_folder(model, engine) / CARD
     return card.is_file() and branch(read_json(card)).get("made_from") == model_fingerprint(model)
@@ -152,13 +152,13 @@ def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predicto
     """
     place = model_folder(folder)
     if engine == "auto":
-        engine = "openvino" if _suits_openvino(devices) and is_there(place, "openvino") else "torch"
+        engine = "openvino" if _suits_openvino(devices) and has_graph(place, "openvino") else "torch"
     if engine == "torch":
         return load_model(place, training.choose_devices(devices).accelerator)
     if devices not in ("auto", "cpu"):
         raise InputError(f"--engine {engine} computes on the processor; --devices {devices} needs --engine torch.")
     require("export", RUNTIMES[engine])
-    if not is_there(place, engine):
+    if not has_graph(place, engine):
         from focusmap.models.export import export_model
 
         export_model(load_model(place), engine, graph_folder(place, engine), force=True, of=place)

@@ -51,14 +51,10 @@ def description(image: np.ndarray) -> np.ndarray:
     return np.concatenate([describe(image) for describe in ASPECTS.values()])
 
 
-def save_descriptions(images: Sequence[np.ndarray], image_ids: Sequence[str], model: Path) -> None:
-    """Write what images of train look like into a model folder."""
-    _write_descriptions(np.stack([description(image) for image in images]).astype(np.float32), image_ids, model)
-
-
-def _write_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model: Path) -> None:
+def save_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model: Path) -> None:
+    """Write descriptions ``(N, D)`` of images of train, and their names, into a model folder."""
     with atomic(model / DESCRIPTIONS) as temporary:
-        save_file({"descriptions": descriptions}, temporary)
+        save_file({"descriptions": descriptions.astype(np.float32)}, temporary)
     write_json(model / NAMES, {"image_ids": list(image_ids)})
 
 
@@ -67,7 +63,7 @@ def write_alike(training: "Training", folder: Path) -> None:
     if training.store is None or training.cohort.images is not None:
         return
     image_ids = some_of(training, "train")
-    save_descriptions(pixels_of(training, image_ids), image_ids, folder)
+    save_descriptions(np.stack([*map(description, pixels_of(training, image_ids))]), image_ids, folder)
 
 
 def share_alike(run: Run) -> None:
@@ -78,7 +74,7 @@ def share_alike(run: Run) -> None:
             names = cast(list[str], read_json(part.model / NAMES)["image_ids"])
             known |= dict(zip(names, load_file(part.model / DESCRIPTIONS)["descriptions"], strict=True))
     if known:
-        _write_descriptions(np.stack(list(known.values())), list(known), run.model)
+        save_descriptions(np.stack(list(known.values())), list(known), run.model)
 
 
 def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:

@@ -74,7 +74,7 @@ class Model:
         return max(1, min(most, PIXELS_AT_ONCE // int(np.prod(shape)))) if is_slow else most
 
     def check(self, rows: Cohort) -> None:
-        """Take whatever rows there are: images are all that is looked at."""
+        """Accept all rows: nothing but their images is used."""
 
     def encode(self, batch: Batch) -> EncodedImages:
         """Return the logits of the images of a batch, in the targets' own units."""

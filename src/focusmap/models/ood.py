@@ -1,4 +1,4 @@
-"""Out-of-distribution (OOD) check: does an image look like those of train? A model answers whatever it is shown.
+"""Out-of-distribution (OOD) check: does an image look like those of train? A model answers for any image.
 
 Two plain descriptions of an image, standardised by itself as a net is shown it, are held against those of train: its
 grey values with its edges, and its layout. The distance is Mahalanobis' with a shrunken covariance (Ledoit and Wolf,

@@ -7,7 +7,7 @@ the Hessian of the loss is nearly diagonal, so that L-BFGS with that diagonal as
 where it needs hundreds on the features themselves; each penalty starts where the one before it ended. The answers are
 those of scikit-learn's ``LogisticRegression`` and ``Ridge``, to which the tests hold them.
 
-How strongly it is held back is chosen on inner folds of train, by patient; tune and test have no part in it.
+The strength of the penalty is chosen on inner folds of train, by patient; tune and test have no part in it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -92,7 +92,7 @@ def explain(
 
 
 def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
-    """Return the folder to write to; the run's own is for its own test split, which may be explained again at will."""
+    """Return the folder to write to; the run's own, for its own test split, may be written again without `force`."""
     for method in request.methods:
         check_method(method)
     if request.inputs and request.out is None:

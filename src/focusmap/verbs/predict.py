@@ -21,7 +21,7 @@ ATTENTION = "attention.csv"
 
 @dataclass(frozen=True)
 class PredictAnswer:
-    """What came of it: words for a single image, the table and the overlays that were written, what failed.
+    """The answer in words for a single image, the table and the overlays that were written, and what failed.
 
     Of the rows `n_unlike` images are unlike those of train; of `n_flagged` there is something else to be said (see
     `focusmap.study.flags`): `n_unseen` have a category and `n_outside` a number that train does not have.

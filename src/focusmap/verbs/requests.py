@@ -96,7 +96,8 @@ class ExplainRequest:
     trust: Annotated[TrustRequest | None, "How to measure whether maps are faithful; None: do not."] = None
     resume: Annotated[bool, RESUME] = False
     seconds: Annotated[
-        float | None, "About how long it may take: images come by lot until then, a few at least. None: all of them."
+        float | None,
+        "About how long it may take: images come in random order until then, a few at least. None: all of them.",
     ] = None
 
     def __post_init__(self) -> None:

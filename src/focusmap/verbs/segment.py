@@ -60,7 +60,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
 
 
 def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> Path:
-    """Return the folder to write to; the run's own is for its own test split, which may be drawn again at will."""
+    """Return the folder to write to; the run's own, for its own test split, may be written again without `force`."""
     if request.inputs and request.out is None:
         raise InputError("say where the masks of these images go with --out DIR.")
     if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
