@@ -212,7 +212,7 @@ def graph_of(of: Model, off: float) -> Format:
         own = {"probabilities": probabilities.numpy(), "logits": logits.numpy(), "class_activation": maps.numpy() + off}
         return own | shown
 
-    return Format(("model.onnx",), lambda *_: run)
+    return Format(("model.onnx",), "onnxruntime", lambda *_: run)
 
 
 def test_a_graph_that_gives_something_else_is_refused_and_nothing_is_left(quick, tmp_path: Path):

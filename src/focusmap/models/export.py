@@ -115,7 +115,8 @@ def _write_checked(
     probe = _probe(deployed)
     try:
         _write_onnx(deployed, names, probe, folder / formats.ONNX)
-        CONVERT[format_name](folder)
+        if format_name in CONVERT:
+            CONVERT[format_name](folder)
         ask = formats.FORMATS[format_name].open(folder / formats.FORMATS[format_name].files[0], (), ())
         outputs = [ask({formats.IMAGES: probe[:n]}) for n in (1, N_PROBES)]
     except Exception as error:  # exporter, converter and runtime each have errors of their own
@@ -164,10 +165,6 @@ def _forget_source(graph: "Graph") -> None:
             value.metadata_props.clear()
 
 
-def _as_it_is(folder: Path) -> None:
-    del folder
-
-
 def _to_openvino(folder: Path) -> None:
     import openvino
 
@@ -176,7 +173,8 @@ def _to_openvino(folder: Path) -> None:
     )
 
 
-CONVERT: dict[str, Callable[[Path], None]] = {"onnx": _as_it_is, "openvino": _to_openvino}
+CONVERT: dict[str, Callable[[Path], None]] = {"openvino": _to_openvino}
+"""From ONNX to other formats."""
 
 
 def _probe(deployed: Deployed) -> np.ndarray:

@@ -29,9 +29,10 @@ Ask: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its files, and how the first of them is opened, whole or from some of its tensors to some others."""
+    """A format: its files, what computes it, and how the first file is opened, whole or between some of its tensors."""
 
     files: tuple[str, ...]
+    runtime: str
     open: Callable[[Path, Sequence[str], Sequence[str]], Ask]
 
 
@@ -83,10 +84,9 @@ def cut(graph: "openvino.Model", inputs: Sequence[str], outputs: Sequence[str]) 
     return Model([graph.output(name).get_node() for name in outputs], parameters, "answers")
 
 
-RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 FORMATS: dict[str, Format] = {
-    "onnx": Format((ONNX,), _open_onnx),
-    "openvino": Format(OPENVINO, _open_openvino),
+    "onnx": Format((ONNX,), "onnxruntime", _open_onnx),
+    "openvino": Format(OPENVINO, "openvino", _open_openvino),
 }
 
 

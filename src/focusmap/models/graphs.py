@@ -14,7 +14,7 @@ from focusmap import heatmaps, training
 from focusmap.basics import InputError, Json, branch, check_sealed, items, read_json, require
 from focusmap.images import AnyPreparation, Preparation, preparation_from
 from focusmap.models.folder import load_model, model_folder
-from focusmap.models.formats import CARD, IMAGES, LOGITS, RUNTIMES, Ask, format_of, model_fingerprint, prepared_name
+from focusmap.models.formats import CARD, IMAGES, LOGITS, Ask, format_of, model_fingerprint, prepared_name
 from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, read_card
 from focusmap.study import Batch, Cohort, Flags, Task
 
@@ -157,7 +157,7 @@ def load_answering(folder: Path, devices: str, engine: str = "auto") -> Predicto
         return load_model(place, training.choose_devices(devices).accelerator)
     if devices not in ("auto", "cpu"):
         raise InputError(f"--engine {engine} computes on the processor; --devices {devices} needs --engine torch.")
-    require("export", RUNTIMES[engine])
+    require("export", format_of(engine).runtime)
     if not has_graph(place, engine):
         from focusmap.models.export import export_model
 
