@@ -147,7 +147,8 @@ class MeanView:
     @property
     def methods(self) -> tuple[str, ...]:
         """As `NetView.methods`: those of all members."""
-        return tuple(name for name in self.members[0].methods if all(name in one.methods for one in self.members))
+        first, *others = (member.methods for member in self.members)
+        return tuple(name for name in first if all(name in methods for methods in others))
 
     def check(self, method: str | None) -> str:
         """Return the method, as `NetView.check`; where the members have different usual ones, it is ``cam``."""
