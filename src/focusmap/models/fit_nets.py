@@ -81,7 +81,7 @@ def _untrained_case_net(training: "Training") -> Untrained:
 
     assert training.store is not None
     recipe, split = training.recipe, training.split
-    views = views_of(training.cohort.of(split.ids("train")))
+    views = views_of(training.rows("train"))
     used = training.cohort.of([image_id for part in PARTS for image_id in split.ids(part)])
     with_table = training.model.with_table and recipe.fusion not in LATE
     covariates = fit_covariates(training.cohort, split.ids("train")) if with_table else Covariates(())
@@ -175,7 +175,7 @@ def labelled(training: "Training", part: str) -> "Labelled":
     """Return the names and the truth of a part of the split."""
     from focusmap.training import Labelled
 
-    members = training.cohort.of(training.split.ids(part))
+    members = training.rows(part)
     # Without labels every image passes for usual: what is learnt is to bring its anomaly score to 0.
     truth = np.zeros_like(members.truth) if members.task == UNLABELLED else members.learnt
     return Labelled(tuple(members.image_ids), truth)
@@ -240,7 +240,7 @@ def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
 
     assert training.store is not None
     assert model.table is not None
-    tune = training.cohort.of(training.split.ids("tune"))
+    tune = training.rows("tune")
     if not len(tune):
         return cast(dict[str, Json], model.card.architecture["stack"])
     alone = replace(model, table=None, card=replace(model.card, covariates=[]))

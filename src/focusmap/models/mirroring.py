@@ -124,7 +124,7 @@ def _smallest(net: "nets.LevelsNet", features: np.ndarray) -> np.ndarray:
 
 def _mirroring_helps(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> bool:
     """Return whether mirror images make predictions of inner folds no worse, and those of no target clearly."""
-    task, rows = training.cohort.task, training.cohort.of(training.split.ids("train"))
+    task, rows = training.cohort.task, training.rows("train")
     truth = standardised(task, rows.learnt, nets.continuous_scales(task, rows.learnt))
     folds = inner_folds(rows, training.recipe.seed)
     plain = stored_features(net, training, rows, options.progress).astype(np.float64)

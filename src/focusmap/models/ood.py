@@ -218,7 +218,7 @@ def showing_of(folder: Path) -> Showing:
 
 def some_of(training: "Training", part: str) -> list[str]:
     """Return the names of images of a part of the split: all, or `MOST` of them at random."""
-    image_ids = training.cohort.of(training.split.ids(part)).image_ids
+    image_ids = training.rows(part).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
     return [image_ids[i] for i in np.sort(chosen)]
 

@@ -192,7 +192,7 @@ def fit_probe(training: "Training", options: RunOptions) -> Predictor:
     """
     from focusmap.training import choose_devices
 
-    recipe, rows = training.recipe, training.cohort.of(training.split.ids("train"))
+    recipe, rows = training.recipe, training.rows("train")
     check_learnable(rows.task, rows.learnt)
     untrained = untrained_net(training)
     net, model = untrained.net, as_model(untrained, training)
@@ -333,7 +333,7 @@ def predict_from_features(model: "Model", training: "Training", part: str) -> Pr
     """Return what a probe says of a part of the split, by the features that it was fitted among."""
     import torch
 
-    rows, net = training.cohort.of(training.split.ids(part)), cast("nets.LevelsNet", model.nets[0])
+    rows, net = training.rows(part), cast("nets.LevelsNet", model.nets[0])
     with torch.inference_mode():
         logits = net.eval().decide(torch.from_numpy(_features(net, training, rows, silent)).to(net.head.weight))
     encoded = EncodedImages(model.to_units(logits.cpu().double().numpy()))

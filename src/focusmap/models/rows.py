@@ -194,7 +194,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
     InputError
         If no target has two different values on train, or a covariate cannot be used.
     """
-    train = training.cohort.of(training.split.ids("train"))
+    train = training.rows("train")
     check_learnable(train.task, train.learnt)
     covariates, features = None, None
     if training.model.shown == "table":
@@ -212,13 +212,13 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
 def _sample(training: "Training") -> np.ndarray:
     """Return at most some hundred training images, of which visual words are made."""
     assert training.store is not None
-    train = training.cohort.of(training.split.ids("train"))
+    train = training.rows("train")
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(train))[:N_FOR_WORDS]
     return training.store.pixels[training.store.rows(train.take(np.sort(chosen)).image_ids)]
 
 
 def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) -> Estimators:
-    train, recipe = training.cohort.of(training.split.ids("train")), training.recipe
+    train, recipe = training.rows("train"), training.recipe
     fitted = []
     for position, target in enumerate(train.task.targets):
         truth = train.learnt[:, position]

@@ -77,9 +77,13 @@ class Training:
             write_table(self.run.attention, attention)
         return {part: answer.predictions for part, answer in answers.items()}, attention
 
+    def rows(self, part: str) -> Cohort:
+        """Return the rows of a part of the split."""
+        return self.cohort.of(self.split.ids(part))
+
     def samples(self, part: str) -> Samples:
         """Return a part of the split, as a model is shown it."""
-        rows = self.cohort.of(self.split.ids(part))
+        rows = self.rows(part)
         return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
 
 
@@ -151,7 +155,7 @@ def train_calibrated(training: Training, options: RunOptions) -> predictor.Predi
 
 def _calibrated_on_tune(model: predictor.Predictor, training: Training) -> predictor.Predictor:
     """Return the model with temperatures and thresholds, those of maps too, fitted on tune, and on nothing else."""
-    tune = training.cohort.of(training.split.ids("tune"))
+    tune = training.rows("tune")
     model = predictor.calibrated(model, training.predict(model, "tune").predictions.logits, tune.truth)
     net = with_focus(model)
     if net is None:
