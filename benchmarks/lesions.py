@@ -109,6 +109,10 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
     nets = {}
     if asked.nets:
         nets["distilled"] = voted._distil(train, of_train, vote, lesion, job)
+        answers = [small_nets.predict_masks(nets["distilled"], case.image[None])[0] for case in tune.cases]
+        threshold = voted.threshold_of(answers, tune, of_tune, vote)
+        print(f"distilled: threshold {threshold}", flush=True)
+        small_nets.move_threshold(nets["distilled"], threshold)
         nets["supervised"] = segmenter.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
     del of_train, of_tune
     for case in cases:

@@ -1,6 +1,9 @@
 """What counts as a lesion, the positive class or all but those called normal, and which of them are drawn."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -9,10 +12,13 @@ from focusmap.basics import InputError
 from focusmap.heatmaps import Item
 from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement
+from focusmap.segmentation import voted
 from focusmap.segmentation.cases import LesionCase, Seen, working_shape
 from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions
 from focusmap.segmentation.lesions import Lesion, lesions_of
+from focusmap.segmentation.small_nets import UNet, move_threshold, predict_masks
 from focusmap.segmentation.voted import DISTILLED, FEWEST_LESIONS, NO_GATE, VOTE, gate_of
+from focusmap.segmentation.votes import Choice, Vote
 from focusmap.study import Target, Task
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
@@ -117,6 +123,28 @@ def test_a_mask_is_drawn_where_the_model_finds_a_lesion_or_most_known_lesions_ar
         assert regions["vote"].all() == regions["vote"].any() == is_drawn
         assert bool(confidences) == is_drawn
         assert regions["supervised"].all()
+
+
+@pytest.mark.parametrize(("height", "expected"), [(0.22, 0.2), (0.9, 0.5)])
+@pytest.mark.parametrize("n_lesions", [FEWEST_LESIONS, FEWEST_LESIONS - 1])
+def test_a_u_net_draws_from_where_it_agrees_with_what_the_vote_chooses(
+    monkeypatch: pytest.MonkeyPatch, height: float, expected: float, n_lesions: int
+) -> None:
+    region = np.zeros((8, 8), dtype=bool)
+    region[2:6, 2:6] = True
+    monkeypatch.setattr(voted.votes, "choose", lambda *_: Choice(region, 1.0))
+    tune = replace(seen(np.ones(n_lesions)), cohort=SimpleNamespace(patient_ids=range(2 * n_lesions)))
+    around = np.where(region, height, min(height, 0.45) / 1.2)
+    found = voted.threshold_of([around] * 2 * n_lesions, tune, [MagicMock()] * 2 * n_lesions, Vote("dark"))
+    assert found == (expected if n_lesions == FEWEST_LESIONS else 0.5)
+
+
+def test_a_threshold_is_moved_to_a_half() -> None:
+    net, image = UNet(1, 1), np.random.default_rng(0).normal(size=(1, 1, 16, 16)).astype(np.float32)
+    before = predict_masks(net, image)
+    level = float(np.median(before))
+    move_threshold(net, level)
+    np.testing.assert_array_equal(predict_masks(net, image) > 0.5, before > level)
 
 
 @pytest.mark.parametrize(

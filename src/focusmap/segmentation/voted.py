@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from focusmap.basics import DiskError, InputError, Json, MissingFileError
+from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.heatmaps import file_name
 from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes, weighing
 from focusmap.study import Run, Task
@@ -20,6 +21,8 @@ LEAST_CONFIDENCE = 0.5
 # Of the lesions of the tuning set, how many are drawn; and how many there have to be to tell the gate by.
 DRAWN_SHARE, FEWEST_LESIONS = 0.95, 20
 NO_GATE = 2.0
+# At which a U-Net's probability may become a mask; the first where there are too few lesions to tell by.
+THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 # Of a U-Net's answers, the highest share: whether it sees a lesion anywhere.
 HIGHEST_SHARE = 0.01
 
@@ -33,7 +36,8 @@ class Voted:
     vote
         How regions are weighed.
     distilled
-        A U-Net taught by the chosen regions; cases without a lesion taught it to draw none.
+        A U-Net taught by the chosen regions; cases without a lesion taught it to draw none. Its probability of 1/2 is
+        where its masks of the tuning set agree with the regions chosen there.
     thresholds
         Of each kind of map, those at which it becomes a mask of its own.
     gate
@@ -76,8 +80,9 @@ def learn_voted(
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
     vote = weighing.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
     distilled = _distil(train, candidates["train"], vote, lesion, job)
-    whether = [_highest(small_nets.predict_masks(distilled, case.image[None])[0]) for case in tune.cases]
-    area, error = weighing.area_and_error(np.array(whether), tune.known)
+    answers = [small_nets.predict_masks(distilled, case.image[None])[0] for case in tune.cases]
+    area, error = weighing.area_and_error(np.array([_highest(answer) for answer in answers]), tune.known)
+    small_nets.move_threshold(distilled, threshold_of(answers, tune, candidates["tune"], vote))
     evidence, errors = {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
     return Voted(vote, distilled, thresholds, gate_of(tune), evidence, errors)
 
@@ -90,6 +95,44 @@ def gate_of(tune: cases.Seen) -> float:
     """
     of_lesions = [case.probability for case in tune.of(1)]
     return float(np.quantile(of_lesions, 1 - DRAWN_SHARE)) if len(of_lesions) >= FEWEST_LESIONS else NO_GATE
+
+
+def threshold_of(
+    answers: Sequence[np.ndarray], tune: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote
+) -> float:
+    """Return the threshold at which a U-Net's answers to the tuning set agree most with what the vote chooses there.
+
+    The agreement is the Dice of all images of a patient taken together, on average over patients. A U-Net taught by
+    regions that are not all right is seldom sure of them, and at 1/2 draws too little.
+    """
+    regions = _regions(tune, candidates, vote)
+    if sum(region.any() for region in regions.values()) < FEWEST_LESIONS:
+        return THRESHOLDS[0]
+
+    def agreement(threshold: float) -> float:
+        overlaps: dict[str, Overlap] = {}
+        for i, region in regions.items():
+            overlap, patient = Overlap.of(answers[i] >= threshold, region), str(tune.cohort.patient_ids[i])
+            overlaps[patient] = overlaps[patient] + overlap if patient in overlaps else overlap
+        return float(np.nanmean([overlap.dice for overlap in overlaps.values()]))
+
+    return max(THRESHOLDS, key=agreement)
+
+
+def _regions(tune: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote) -> dict[int, np.ndarray]:
+    """Return by its number what is to be drawn of a case: a region that is sure enough, none where there is no lesion.
+
+    Cases without a lesion of which nothing is drawn anyway are left out.
+    """
+    regions, gate = {}, gate_of(tune)
+    for i, (case, known) in enumerate(zip(tune.cases, tune.known, strict=True)):
+        if known == 1:
+            choice = votes.choose(vote, candidates[i].of(vote.polarity))
+            if choice.confidence >= LEAST_CONFIDENCE:
+                regions[i] = case.placed(choice.region) >= 1 / 2
+        elif known == 0 and (case.predicted or case.probability >= gate):
+            regions[i] = np.zeros(case.image.shape[1:], dtype=bool)
+    return regions
 
 
 def _named(train: cases.Seen, tune: cases.Seen) -> list[tuple[str, cases.Seen]]:
