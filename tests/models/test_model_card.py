@@ -5,7 +5,7 @@ import json
 import pytest
 
 from focusmap.basics import ModelError
-from focusmap.models.predictor import ModelCard, read_card, write_card
+from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.study import Target, Task
 
 CARD = ModelCard(

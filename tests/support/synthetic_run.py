@@ -12,7 +12,7 @@ from focusmap.basics import Json, write_json, write_table
 from focusmap.evaluation import Predictions, write_predictions
 from focusmap.figures import Overlay, draw_overlay
 from focusmap.models import ModelCard
-from focusmap.models.predictor import write_card
+from focusmap.models.card import write_card
 from focusmap.study import Recipe, Study, Target, Task, write_study
 
 FINDINGS: list[Json] = [

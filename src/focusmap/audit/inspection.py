@@ -7,13 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from focusmap.audit import association, findings, probes, shortcuts, table
-from focusmap.audit.duplicates import (
-    Duplicates,
-    describe_duplicates,
-    duplicate_findings,
-    find_duplicates,
-    near_groups,
-)
+from focusmap.audit.duplicates import Duplicates, describe_duplicates, duplicate_findings, find_duplicates, near_groups
 from focusmap.audit.images import Images, header_findings, image_findings, look_at_all, mask_findings
 from focusmap.basics import Json
 from focusmap.study import Cohort, Split

@@ -1,3 +1,5 @@
+from .card import ModelCard as ModelCard
+from .card import read_card as read_card
 from .challenge import Challenge as Challenge
 from .challenge import frozen_features as frozen_features
 from .challenge import run_challenge as run_challenge
@@ -36,10 +38,8 @@ from .predict import CHUNK as CHUNK
 from .predict import Predicted as Predicted
 from .predict import predict_chunks as predict_chunks
 from .predictor import Explainable as Explainable
-from .predictor import ModelCard as ModelCard
 from .predictor import Predictor as Predictor
 from .predictor import needs_of as needs_of
-from .predictor import read_card as read_card
 from .preparing import Prepared as Prepared
 from .preparing import groups_of_rows as groups_of_rows
 from .preparing import prepare as prepare

@@ -10,8 +10,9 @@ import torch
 from focusmap.basics import Json, ModelError
 from focusmap.heatmaps import CaseView
 from focusmap.images import AnyPreparation, preparation_from
+from focusmap.models.card import ModelCard
 from focusmap.models.net import OF_STORE, shown, weights_of
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor
+from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.models.rows import RowModel
 from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, fill_net, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net

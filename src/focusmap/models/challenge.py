@@ -9,21 +9,18 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Json, Progress, UnreadableImageError, atomic, branch, number
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
+from focusmap.images import AnyPreparation
 from focusmap.models.covers import Cover, Covered, covered
 from focusmap.models.frozen import Change, features_key, measure_each_change, unchanged
 from focusmap.models.probe import fit_head
-from focusmap.study import Cohort, Samples, Target, Task
-
-if TYPE_CHECKING:
-    from focusmap.images import AnyPreparation
-    from focusmap.study import Recipe
+from focusmap.study import Cohort, Recipe, Samples, Target, Task
 
 N_FOLDS = 5
 N_SHUFFLES = 5
@@ -64,7 +61,7 @@ class Challenge:
 
 
 def frozen_features(
-    cohort: Cohort, recipe: "Recipe", device: str, progress: Progress, covers: Mapping[str, Cover], place: Path
+    cohort: Cohort, recipe: Recipe, device: str, progress: Progress, covers: Mapping[str, Cover], place: Path
 ) -> tuple[np.ndarray, dict[str, Covered]]:
     """Return features ``(N, D)`` of a cohort's images, and with each of the covers, by a resolved recipe of a probe.
 
@@ -102,7 +99,7 @@ def _key(net: str, cohort: Cohort, covers: Mapping[str, Cover]) -> str:
 def _measured(
     net: "nets.LevelsNet",
     cohort: Cohort,
-    preparation: "AnyPreparation",
+    preparation: AnyPreparation,
     progress: Progress,
     covers: Mapping[str, Cover],
 ) -> np.ndarray:

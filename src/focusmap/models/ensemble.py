@@ -13,7 +13,8 @@ import numpy as np
 from focusmap import heatmaps, images, nets
 from focusmap.basics import InputError, Json, ModelError
 from focusmap.evaluation import divisors
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
+from focusmap.models.card import ModelCard, mean_card
+from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.study import MEAN, Batch, Cohort, Flags, Task, parse_model, said_by_models
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def export_model(
         for name in files:
             with atomic(out / name, sealed=True) as place:
                 shutil.copyfile(Path(scratch, name), place)
-    facts = _facts(deployed, model.card, dict(zip(names, shapes, strict=True)), of)
+    facts = _facts(deployed, model, dict(zip(names, shapes, strict=True)), of)
     parity: dict[str, Json] = {"difference": dict(differences), "n_probes": N_PROBES}
     _write_beside(out, {"format": VERSION, "graph": format_name, "file": files[0], **facts, "parity": parity})
     return Exported(out / files[0], differences)
@@ -201,7 +201,7 @@ def _difference(
 
 
 def _facts(
-    deployed: Deployed, card: predictor.ModelCard, shapes: Mapping[str, torch.Size], of: Path | None
+    deployed: Deployed, model: predictor.Predictor, shapes: Mapping[str, torch.Size], of: Path | None
 ) -> dict[str, Json]:
     labels: list[Json] = list(deployed.task.label_names)
     showing = Showing() if of is None else ood.showing_of(of)
@@ -209,7 +209,7 @@ def _facts(
     for name in (PROBABILITIES, formats.LOGITS):
         outputs[name]["labels"] = labels
     outputs[OUTPUT_OF[deployed.method]]["unit"] = unit_of(deployed.method).words
-    written, answers = card.to_dict(), None if of is None else of / ANSWERS
+    written, answers = model.card.to_dict(), None if of is None else of / ANSWERS
     aspects: list[Json] = [] if deployed.unlike is None else list(deployed.unlike.aspects)
     return {
         "input": _input(deployed),
@@ -219,7 +219,7 @@ def _facts(
         "ood": {"aspects": aspects, "limit": 1.0},
         "test": dict(branch(read_json(answers), "targets")) if answers is not None and answers.is_file() else {},
         "not_shown": {label: IN_WORDS[why] for label in deployed.task.label_names if (why := showing.why_not(label))},
-        "model": str(card.architecture.get("model")),
+        "model": str(model.card.architecture.get("model")),
         "made_from": None if of is None else formats.model_fingerprint(of),
         **{key: written[key] for key in KEPT if key in written},
         "notice": NOTICE,

@@ -11,9 +11,10 @@ import pandas as pd
 
 from focusmap import nets
 from focusmap.basics import Json, reason_entries, write_table
+from focusmap.models.card import ModelCard
 from focusmap.models.configure import TABLE_RATE
 from focusmap.models.manifest import library_versions
-from focusmap.models.predictor import ModelCard, Predictor, calibrated
+from focusmap.models.predictor import Predictor, calibrated
 from focusmap.models.rows import RowModel, row_model
 from focusmap.study import PARTS, TABLE_NET, Covariates, Recipe, Run, RunOptions, Samples, fit_covariates, views_of
 from focusmap.study.task import UNLABELLED, Target

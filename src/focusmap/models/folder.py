@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, read_json
+from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.ensemble import kind_of, mean_from
-from focusmap.models.predictor import Explainable, ModelCard, Predictor, Self, read_card, write_card
+from focusmap.models.predictor import Explainable, Predictor, Self
 from focusmap.models.rows import rows_from
 from focusmap.study import MEAN, open_run, parse_model
 

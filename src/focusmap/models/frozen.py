@@ -12,14 +12,13 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Progress, atomic
-from focusmap.images import FloatArray
+from focusmap.images import AnyPreparation, FloatArray
 from focusmap.models.formats import EXACT
 from focusmap.study import Batch, Cohort, Images, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from focusmap.images import AnyPreparation
     from focusmap.models.training import Training
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
@@ -78,7 +77,7 @@ def mirrored_images(batch: Batch, images: Images) -> FloatArray:  # noqa: ARG001
 def measure_each_change(
     net: "nets.LevelsNet",
     samples: Samples,
-    preparation: "AnyPreparation",
+    preparation: AnyPreparation,
     progress: Progress,
     changes: Sequence[Change],
     n_images: int,

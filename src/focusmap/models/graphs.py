@@ -13,9 +13,10 @@ import numpy as np
 from focusmap import heatmaps, training
 from focusmap.basics import InputError, Json, branch, check_sealed, items, read_json, require
 from focusmap.images import AnyPreparation, Preparation, preparation_from
+from focusmap.models.card import ModelCard, read_card
 from focusmap.models.folder import load_model, model_folder
 from focusmap.models.formats import CARD, IMAGES, LOGITS, Ask, format_of, model_fingerprint, prepared_name
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, read_card
+from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.study import Batch, Cohort, Flags, Task
 
 # Images that are answered together.

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from focusmap import images
 from focusmap.basics import Json, read_json, read_table, write_json
 from focusmap.evaluation import EvaluationOptions, Predictions, calibrated_probabilities, compare_predictions
 from focusmap.models.folder import load_model
@@ -14,9 +14,6 @@ from focusmap.models.predict import encode
 from focusmap.models.predictor import EncodedImages, Predictor, answer
 from focusmap.models.preparing import store_for
 from focusmap.study import NO_VIEW, Cohort, Run, RunOptions, Samples, read_recipe
-
-if TYPE_CHECKING:
-    from focusmap.images import Store
 
 IMPORTANCE, SIDES = "importance.json", "sides.json"
 IMAGES, TABLE, VIEW = "pictures", "table", "view="
@@ -87,7 +84,7 @@ def _takes_table(part: Run) -> bool:
 
 def _parts(run: Run, cohort: Cohort) -> Iterator[_Part]:
     """Yield the model of each part with its test rows, but of single images, of which nothing can be shuffled."""
-    store: Store | None = None
+    store: images.Store | None = None
     for part in run.parts():
         model = load_model(part.model)
         rows = cohort.of(list(read_table(part.predictions("test"))["image_id"]))

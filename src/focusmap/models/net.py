@@ -10,7 +10,8 @@ import torch
 from focusmap.basics import InputError, Json, ModelError
 from focusmap.heatmaps import ImageView
 from focusmap.images import AnyPreparation, preparation_from
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor, mean_card
+from focusmap.models.card import ModelCard, mean_card
+from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
 from focusmap.nets.tensors import fill_net
 from focusmap.study import Batch, Cohort, Flags, Images, Task, at_once

@@ -1,17 +1,14 @@
 """What lies between a checked cohort and its first training: audit, split, prepared images."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from focusmap import images
-from focusmap.audit import image_summary_of
+from focusmap.audit import Audit, image_summary_of
 from focusmap.models.configure import check_model, preparation_for, resolved, rows_for
 from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, with_images, write_cohort
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
 from focusmap.study.study import write_study
-
-if TYPE_CHECKING:
-    from focusmap.audit import Audit
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Auditing(Protocol):
         """Return the ids of images that are to stand in one part, group by group."""
         ...
 
-    def judged(self, split: Split) -> "Audit":
+    def judged(self, split: Split) -> Audit:
         """Return, and write, the audit with a split of the images; it raises where that must not be trained on."""
         ...
 

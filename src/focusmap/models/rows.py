@@ -9,10 +9,11 @@ import numpy as np
 
 from focusmap.basics import Json, ModelError
 from focusmap.images import AnyPreparation, preparation_from
+from focusmap.models.card import ModelCard
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
 from focusmap.models.manifest import library_versions
-from focusmap.models.predictor import EncodedImages, ModelCard, Predictor
+from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable
 from focusmap.study.covariates import Covariates, fit_covariates
 

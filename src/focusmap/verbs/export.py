@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from focusmap import models
-from focusmap.models import graph_folder, load_model, model_folder
 
 
 def export(folder: Path, format_name: str, out: Path | None = None, *, force: bool = False) -> "models.Exported":
@@ -28,7 +27,7 @@ def export(folder: Path, format_name: str, out: Path | None = None, *, force: bo
     MissingPartError
         If what exports is not installed.
     """
-    place = model_folder(folder)
+    place = models.model_folder(folder)
     return models.export_model(
-        load_model(place), format_name, out or graph_folder(place, format_name), of=place, force=force
+        models.load_model(place), format_name, out or models.graph_folder(place, format_name), of=place, force=force
     )

@@ -1,17 +1,13 @@
 """Audit, split and prepare: all that comes before a training."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from focusmap.audit import refuse_blocking
+from focusmap.audit import Audit, refuse_blocking
 from focusmap.basics import refuse_existing
 from focusmap.models import Prepared, preparing, split
 from focusmap.report import TrainingAudit, audited
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing
-
-if TYPE_CHECKING:
-    from focusmap.audit import Audit
 
 __all__ = ["Prepared", "audit", "prepare", "refuse_blocking", "split"]
 
@@ -23,7 +19,7 @@ def audit(
     *,
     split: Split | None = None,
     against: Roster | None = None,
-) -> "Audit":
+) -> Audit:
     """Audit a cohort, write ``audit.json`` and ``audit.html`` to `out`, and return the audit.
 
     Parameters
