@@ -225,12 +225,16 @@ def test_maps_are_kept_where_a_net_refuses_the_copies_asked_for(trained, tmp_pat
 def test_ctrl_c_says_how_to_go_on(study, tmp_path, capsys, monkeypatch):
     import focusmap as verbs
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "train", interrupted)
-    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 130
-    assert "--resume" in capsys.readouterr().err
+    for verb in ("train", "resume", "audit"):
+        monkeypatch.setattr(verbs, verb, interrupted)
+    for words in ([str(study), "--out", str(tmp_path / "run"), *QUICK], ["--resume", str(tmp_path / "run")]):
+        assert main(["train", *words]) == 130
+        assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert main(["audit", str(study), "--out", str(tmp_path / "audited")]) == 130
+    assert "interrupted. The same command goes on." in capsys.readouterr().err
 
 
 def test_a_full_disk_is_named(study, tmp_path, capsys, monkeypatch):

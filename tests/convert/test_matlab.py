@@ -121,7 +121,7 @@ BAD = {
     "text": (b"no MATLAB at all", "cannot be read as a MATLAB file"),
     "cut off": (v7(a_slice(1))[:-30], "cannot be read as a MATLAB file"),
     "cut off HDF5": (v73(a_slice(1))[:-3000], "cannot be read as a MATLAB file"),
-    "another variable": (v7({"x": 1}, "data"), "holds no variable cjdata"),
+    "another variable": (v7({"x": 1}, "data"), "holds no variable cjdata, .* Export its images as PNG"),
     "another variable in HDF5": (v73({"x": 1}, "data"), "holds no variable cjdata"),
     "no struct": (folds_file([1]), "holds no variable cjdata"),
     "label 4": (v7(a_slice(1, label=4.0)), r"label is .*4.*1 \(meningioma\)"),

@@ -170,8 +170,10 @@ def _refuse_no_folder() -> None:
 
 
 def _resume_hint(command: str, typed: Mapping[str, object]) -> str:
-    if command not in ("train", "run") or "learning.out" not in typed:
+    if command == "audit":
+        return " The same command goes on."
+    out = typed.get("learning.out") or typed.get("learning.resume")
+    if command not in ("train", "run") or out is None:
         return ""
-    out = str(typed["learning.out"])
-    holds = f" {out} holds the best model so far, with its report." if Path(out, "report.html").exists() else ""
+    holds = f" {out} holds the best model so far, with its report." if Path(str(out), "report.html").exists() else ""
     return f"{holds} Go on with: focusmap {command} --resume {out}"

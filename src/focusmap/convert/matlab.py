@@ -26,6 +26,7 @@ STRUCT, FOLDS = "cjdata", "cvind"
 TUMOURS = {1: "meningioma", 2: "glioma", 3: "pituitary"}
 
 Array: TypeAlias = np.typing.NDArray[np.generic]
+NOT_FIGSHARE = "holds no variable {name}, as files of the figshare brain tumours do. Export its images as PNG."
 
 
 def is_slice(name: str) -> bool:
@@ -154,7 +155,7 @@ def _v7_variable(content: bytes, name: str) -> Array:
     _check_inflation(content)
     variables = loadmat(io.BytesIO(content), variable_names=[name])  # type: ignore[arg-type]  # its stubs forget files
     if name not in variables:
-        raise InputError(f"holds no variable {name}.")
+        raise InputError(NOT_FIGSHARE.format(name=name))
     return np.asarray(variables[name])
 
 
@@ -233,6 +234,6 @@ def _hdf5_value(parent: "h5py.Group", name: str) -> Array | str:
 def _check_link(parent: "h5py.Group", name: str) -> None:
     """Refuse links that lead elsewhere: HDF5 would follow them to other files of this computer."""
     if name not in parent:
-        raise InputError(f"holds no variable {name}.")
+        raise InputError(NOT_FIGSHARE.format(name=name))
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
         raise InputError(f"{name} is a link out of the file.")
