@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from focusmap.basics import InputError
 from focusmap.study.cohort import Cohort, build_cohort
 from focusmap.study.dealing import label_matrix, stratify
+from focusmap.study.options import RunOptions
 from focusmap.study.split import Split, SplitOptions, fold_split, make_split, read_split, write_split
 from focusmap.study.study import Study
 from focusmap.study.task import Target, Task
@@ -268,7 +269,7 @@ def test_options_are_checked() -> None:
     with pytest.raises(InputError, match="sum to 1"):
         SplitOptions(fractions=(0.5, 0.2, 0.2))
     with pytest.raises(InputError, match="too few"):
-        SplitOptions(folds=2)
+        RunOptions(folds=2)
 
 
 @settings(max_examples=25)

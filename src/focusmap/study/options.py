@@ -162,6 +162,8 @@ class RunOptions:
         normalise(self)
         if self.budget is not None and not self.budget > 0:
             raise InputError(f"budget is {self.budget:g} minutes; more than 0 was expected.")
+        if self.folds is not None and self.folds < 3:
+            raise InputError(f"{self.folds} folds are too few: one tests, one tunes and the rest train. Use 3 or more.")
         if self.cluster is not None and self.n_nodes > 1:
             raise InputError("--nodes divides one training, --engine ray hands out whole ones: choose one of them.")
 

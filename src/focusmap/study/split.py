@@ -52,8 +52,6 @@ class SplitOptions:
     def __post_init__(self) -> None:
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise InputError(f"split fractions {self.fractions} must be positive and sum to 1.")
-        if self.folds is not None and self.folds < 3:
-            raise InputError(f"{self.folds} folds are too few: one tests, one tunes and the rest train. Use 3 or more.")
         if self.gap < 0:
             raise InputError(f"a gap of {self.gap} rows is not possible; use 0 or more.")
 
