@@ -76,7 +76,7 @@ def test_shuffled_labels_teach_nothing(planted):
     assert abs(vote.evidence - 0.5) < 0.25
 
 
-def test_where_every_image_has_a_lesion_agreement_says_the_polarity(planted):
+def test_where_every_image_has_a_lesion_maps_alone_say_the_polarity(planted):
     sign, (cases, known, _), _, _ = planted
     of_lesions = [case for case, label in zip(cases, known, strict=True) if label]
     vote = learn_vote(of_lesions, np.ones(len(of_lesions)))

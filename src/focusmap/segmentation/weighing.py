@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from focusmap.images import BRIGHT, DARK
-from focusmap.segmentation.votes import LEAST_CONTRAST, MAP_POWER, Candidates, Vote, choose
+from focusmap.segmentation.votes import LEAST_CONTRAST, MAP_POWER, Candidates, Vote
 from focusmap.statistics import Z, auroc, paired_delong
 
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -43,7 +43,7 @@ def learn_vote(
     both, labels = [*cases, *tune], np.concatenate([known, known_tune])
     unit = _unit(both)
     if min((labels == 1).sum(), (labels == 0).sum()) < FEWEST:
-        return Vote(_agreeing(both), map_unit=unit)
+        return Vote(max((DARK, BRIGHT), key=lambda polarity: _overlap(polarity, both)), map_unit=unit)
     found = {polarity: _told_apart(Vote(polarity, map_unit=unit), tune, known_tune) for polarity in (DARK, BRIGHT)}
     with_lesion = [case for case, label in zip(both, labels, strict=True) if label == 1]
     # How well the images of tune are told apart, and where maps are highest.
@@ -83,18 +83,6 @@ def _is_close(best: np.ndarray, other: np.ndarray, known: np.ndarray) -> bool:
     found = paired_delong(known, best, other, np.arange(len(known)).astype(str)).difference
     error = 0.0 if found.high is None or found.low is None else (found.high - found.low) / (2 * Z)
     return (found.value or 0.0) <= error
-
-
-def _agreeing(cases: Sequence[Candidates]) -> str:
-    """Return the polarity on whose regions the vote agrees more, where no label says which lesions have.
-
-    A lesion is much the same region at many thresholds; other structures are not.
-    """
-    means = {
-        polarity: np.mean([choose(Vote(polarity, map_power=0.0), case.of(polarity)).confidence for case in cases])
-        for polarity in (DARK, BRIGHT)
-    }
-    return max(means, key=lambda polarity: means[polarity])
 
 
 def _unit(cases: Sequence[Candidates]) -> float:
