@@ -44,9 +44,10 @@ def gaps(table):
 
 
 def trained(folder, table, *options):
-    """Return what a run's test predictions are, by row."""
+    """Return what a run's test predictions are, by row; its folds tune whole, whatever the target."""
     table.to_csv(folder / "labels.csv", index=False)
     command = ["train", str(folder / "labels.csv"), "--out", str(folder / "run"), "--devices", "cpu", "--split", "fold"]
+    command += ["--patient", "none"]
     assert main([*command, *options, "--force"]) == 0
     return pd.read_csv(folder / "run/predictions/test.csv").set_index("image_id")
 
