@@ -1,12 +1,14 @@
 """Every option that a command shows changes something: what runs reads the field that the option fills."""
 
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 import focusmap
+from focusmap.api import workflow
 from focusmap.basics import fields_of
 from focusmap.cli import COMMANDS, command_class, main
 from focusmap.cli.arguments import arguments_of
@@ -161,6 +163,7 @@ def test_what_is_shown_is_read(command, place, reads, tmp_path, monkeypatch):
     quick = " ".join(QUICK)
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     monkeypatch.setattr("focusmap.study.streamed.worked_through", without_a_cluster)
+    monkeypatch.setattr(workflow, "DEMO_RECIPE", replace(workflow.DEMO_RECIPE, epochs=1))
     for typed in TYPED[command]:
         if "anomalies" in typed:
             monkeypatch.setattr("focusmap.api.is_unlabelled", lambda _: True)
