@@ -11,6 +11,7 @@ what the model sees in a folder, so that another way to choose is tried without 
 """
 
 import argparse
+import copy
 import pickle
 import time
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,7 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
         answers = [small_nets.predict_masks(nets["distilled"], case.image[None])[0] for case in tune.cases]
         threshold = voted.threshold_of(answers, tune, of_tune, vote)
         print(f"distilled: threshold {threshold}", flush=True)
+        nets["distilled, from 1/2"] = copy.deepcopy(nets["distilled"])
         small_nets.move_threshold(nets["distilled"], threshold)
         nets["supervised"] = segmenter.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
     del of_train, of_tune
