@@ -18,6 +18,8 @@ from focusmap.segmentation.votes import LEAST_CONTRAST, MAP_POWER, Candidates, V
 from focusmap.statistics import Z, auroc, paired_delong
 
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# Where no image label can choose one: what they chose, or half of it, wherever they could (docs/decisions, 33).
+UNTOLD_POWER = 4.0
 # Of images with and of those without a lesion: below it nothing is learnt of their differences.
 FEWEST = 8
 # Of the images' highest means inside a region, what counts as high.
@@ -43,7 +45,8 @@ def learn_vote(
     both, labels = [*cases, *tune], np.concatenate([known, known_tune])
     unit = _unit(both)
     if min((labels == 1).sum(), (labels == 0).sum()) < FEWEST:
-        return Vote(max((DARK, BRIGHT), key=lambda polarity: _overlap(polarity, both)), map_unit=unit)
+        polarity = max((DARK, BRIGHT), key=lambda polarity: _overlap(polarity, both))
+        return Vote(polarity, map_power=UNTOLD_POWER, map_unit=unit)
     found = {polarity: _told_apart(Vote(polarity, map_unit=unit), tune, known_tune) for polarity in (DARK, BRIGHT)}
     with_lesion = [case for case, label in zip(both, labels, strict=True) if label == 1]
     # How well the images of tune are told apart, and where maps are highest.
