@@ -18,7 +18,7 @@ from focusmap.segmentation.votes import LEAST_CONTRAST, MAP_POWER, Candidates, V
 from focusmap.statistics import Z, auroc, paired_delong
 
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-# Where no image label can choose one: what they chose, or half of it, wherever they could (docs/decisions, 33).
+# Where no image label can choose one: like what labels choose elsewhere (docs/decisions, 33).
 UNTOLD_POWER = 4.0
 # Of images with and of those without a lesion: below it nothing is learnt of their differences.
 FEWEST = 8
