@@ -2,7 +2,8 @@
 
 The score of an image is that of its best region, by the weights of `focusmap.segmentation.votes`. How much the map
 counts is chosen on the tuning set, by how well these scores tell its images apart. Whether lesions are dark or bright
-is decided by that, too, and by where the maps of lesions are highest: in regions of which kind.
+is decided by that, too, and by where the maps of lesions are highest: in regions of which kind. Where every image has a
+lesion, maps alone decide it, and how much they count is fixed.
 
 Weights that labels teach as well were tried: on breast ultrasound they drew now a little better and now worse than the
 usual ones, on brain slices far worse. What tells an image with a lesion is often not the lesion (docs/decisions, 33).
