@@ -23,7 +23,7 @@ from focusmap.study import Recipe, RunOptions
 if TYPE_CHECKING:
     from focusmap.models.training import Training
 
-# Chest films of adults: .78 to .95; breast ultrasound, fundus and tiles: .53 to .72 (docs/results.md).
+# Chest films of adults: .78 to .95; breast ultrasound, fundus and tiles: .53 to .72 (docs/more-results.md).
 TOLD_APART_BELOW = 0.75
 N_LOOKED_AT = 300
 # Of the regression, the strongest first: whichever tells most is believed.

@@ -13,7 +13,7 @@ everywhere what it is at place p, and that for its rivals what it is in this ima
 the image does for its rivals are background: they are left near 0 and need no class of their own.
 
 Classes are not made to compete place by place, before pooling. Then softmax over the image asks for ratios alone, and
-nets learn to let every place vote for the class of the image (``docs/results.md`` has the measurement).
+nets learn to let every place vote for the class of the image (``docs/more-results.md`` has the measurement).
 
 With attention as pooling, or along the axes, maps are multiplied by the attention over its maximum: what is passed over
 says nothing.

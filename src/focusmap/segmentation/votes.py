@@ -21,7 +21,7 @@ FEATURES = ("contrast", "size", "form", "extremeness", "border", "off_centre", "
 """Logarithms of contrast and of the share of the image, form, how extreme its grey value is, contact with the border,
 squared distance from the middle, position along the first axis (shares of the sides), and how dark what lies around it
 is: a head stands out of the air, a tumour of a brain."""
-# What breast ultrasound with and without lesions taught, and for what lies around it brain slices (docs/results.md).
+# What breast ultrasound with and without lesions taught, and for what lies around it brain slices (decision 33).
 WEIGHTS = (1.0, 0.3, 1.4, 0.25, -0.5, -2.3, 0.0, 1.0)
 # Deviations from the mean of the image: what lies around a region is not dark from there on.
 NOT_DARK = 0.3
