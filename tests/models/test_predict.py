@@ -1,5 +1,6 @@
 """Files streamed one after another get what a store of them gets; a bad one does not stop the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from focusmap.evaluation import Showing
 from focusmap.images import Preparation, StoreOptions, prepare_store
 from focusmap.models.net import Model
-from focusmap.models.predict import predict, predict_chunks
-from focusmap.study import Cohort, Samples, Study
+from focusmap.models.predict import _unlike, predict, predict_chunks
+from focusmap.study import BLANK, Cohort, Samples, Study, flags_in_words
 from focusmap.study import samples as reading
 from support.models import model_of
 
@@ -86,3 +88,19 @@ def test_only_bad_files_give_only_reasons(tmp_path: Path) -> None:
     assert not len(predict(model, samples))
     assert all(failure.reason for failure in samples.failures)
     assert len(samples.failures) == 2
+
+
+def test_images_of_one_value_show_nothing_however_they_are_padded(files: list[Path], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((30, 40), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((30, 40, 3), (200, 0, 0), np.uint8))
+    model = model_of()
+    rows = rows_of(model, [files[0], tmp_path / "grey.png", tmp_path / "blue.png"])
+    (batch,) = Samples.from_files(rows).batches(model.preparations, 3)
+    images = batch.images(model.preparations[0])
+    assert images.is_blank.tolist() == [False, True, True]
+    assert [Showing().is_unlike(images, i) for i in range(3)] == [False, True, True]
+    # One image of a case shows nothing: the others answer.
+    of_cases = replace(batch, rows=rows.take([0, 1]), table=batch.table.assign(position=[0, 0, 1]))
+    told = _unlike(of_cases, images, None)
+    assert told is not None
+    assert [flags_in_words(flags) for flags in told] == ["1 of its images show nothing", BLANK.text]

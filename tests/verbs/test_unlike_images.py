@@ -73,12 +73,24 @@ def test_a_table_and_an_evaluation_say_how_many(run, study, tmp_path, capsys):
     assert "do not rely on their predictions" in capsys.readouterr().err
 
 
-def test_a_model_that_does_not_know_flags_nothing(run, study, tmp_path, capsys):
+def test_a_model_that_does_not_know_says_so_and_flags_only_what_shows_nothing(run, study, tmp_path, capsys):
     shutil.copytree(run / "model", tmp_path / "model")
     (tmp_path / "model" / OOD_FILE).unlink()
     image = next((study.parent / "images").iterdir())
-    assert main(["predict", str(tmp_path / "model"), str(image), "--out", str(tmp_path / "a.csv")]) == 0
-    assert "flags" not in pd.read_csv(tmp_path / "a.csv")
+    Image.new("L", (40, 24), 90).save(tmp_path / "grey.png")
+    Image.new("RGB", (1, 1)).save(tmp_path / "point.png")
+    given = [str(tmp_path / "model"), str(image), str(tmp_path / "grey.png"), str(tmp_path / "point.png")]
+    assert main(["predict", *given, "--out", str(tmp_path / "a.csv")]) == 0
+    told = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
+    assert told["flags"].tolist() == ["", *["shows nothing (every pixel has the same value)"] * 2]
+    assert told["nodule.answer"].tolist()[1:] == ["none", "none"] != [told["nodule.answer"][0]] * 2
+    said = capsys.readouterr().err
+    assert "2 of 3 images are out of distribution" in said
+    assert "nothing was checked for being out of distribution" in said
+    assert main(["predict", given[0], given[2]]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "  out of distribution: shows nothing (every pixel has the same value). No answer for this image."
+    assert said[2].startswith("  nodule: no answer")
 
 
 @pytest.mark.slow

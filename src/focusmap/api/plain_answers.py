@@ -13,7 +13,7 @@ from focusmap import heatmaps, segmentation
 from focusmap.basics import InputError, Json, branch, number, text
 from focusmap.evaluation import Answer, why_of
 from focusmap.models import ModelCard
-from focusmap.study import ANOMALY, Flags, Target
+from focusmap.study import ANOMALY, BLANK, Flags, Target
 
 if TYPE_CHECKING:
     from focusmap.api.loaded_model import Answers, LoadedModel
@@ -34,10 +34,10 @@ def answer_of(answers: "Answers", row: int, metrics: Mapping[str, Json]) -> dict
     Returns
     -------
     dict
-        ``unlike``: in what the image is unlike those of train, empty where in nothing. ``flags``: what else is to be
-        known. ``error``: the error at which a class is excluded. ``targets``: for each its ``answer`` (``yes``, ``no``,
-        a class, a number as text, ``unsure`` or ``none``), ``why`` it is one of the last two, the ``members`` that
-        cannot be excluded, and the numbers behind it.
+        ``unlike``: in what the image is unlike those of train, empty where in nothing; ``blank``: whether it is so
+        because it shows nothing. ``flags``: what else is to be known. ``error``: the error at which a class is
+        excluded. ``targets``: for each its ``answer`` (``yes``, ``no``, a class, a number as text, ``unsure`` or
+        ``none``), ``why`` it is one of the last two, the ``members`` that cannot be excluded, and what is behind it.
     """
     predictions = answers.found.predictions
     flags: Flags = predictions.flags[row] if predictions.flags is not None else ()
@@ -51,7 +51,7 @@ def answer_of(answers: "Answers", row: int, metrics: Mapping[str, Json]) -> dict
         for target, answer in zip(predictions.task.targets, by_target, strict=True)
     ]
     remarks: list[Json] = [flag.text for flag in flags if flag.kind != "unlike"]
-    return {"unlike": unlike, "flags": remarks, "error": answers.error, "targets": targets}
+    return {"unlike": unlike, "blank": BLANK in flags, "flags": remarks, "error": answers.error, "targets": targets}
 
 
 def _of_target(target: Target, probabilities: np.ndarray, answer: Answer, card: ModelCard) -> dict[str, Json]:

@@ -37,6 +37,12 @@ PREDICT_IMAGES_OPTIONS = frozenset(
 )
 
 
+UNCHECKED = (
+    "nothing was checked for being out of distribution, because the model has no such check: it is one of cases, or "
+    "had fewer than 20 images in train or tune"
+)
+
+
 CLUSTER_ONLY_OPTIONS = frozenset({"options.address", "options.workers", "request.resume"})
 CLUSTER_OPTIONS = CLUSTER_ONLY_OPTIONS | {
     "request.out", "request.error", "request.engine", "request.methods", "request.targets", "request.negatives",
@@ -99,6 +105,8 @@ class Predict:
             print(self._flags_in_words(answer), file=sys.stderr)
         if answer.n_unlike:
             print(f"note: {unlike_in_words(answer.n_unlike, answer.n_images)} (column flags)", file=sys.stderr)
+        if answer.unchecked:
+            print(f"note: {UNCHECKED}", file=sys.stderr)
         if answer.overlays is not None:
             print(f"overlays: {answer.overlays}")
         return print_failures(answer.failures, skip=self.options.skip_unreadable)

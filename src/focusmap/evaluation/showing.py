@@ -13,7 +13,7 @@ import numpy as np
 
 from focusmap.basics import Json, branch, number, text
 from focusmap.evaluation.verdict import is_above_guessing
-from focusmap.study import Flags
+from focusmap.study import Flags, Images
 
 Why: TypeAlias = Literal["", "unsure", "unlike", "not-better", "unjudged", "broken"]
 """Why something is not shown, or no plain answer; empty where it is shown."""
@@ -85,9 +85,9 @@ class Showing:
     whys: Whys = field(default_factory=dict)
     unlike: Callable[[np.ndarray], str] | None = None
 
-    def is_unlike(self, image: np.ndarray) -> bool:
-        """Return whether a prepared image is unlike those of train."""
-        return self.unlike is not None and bool(self.unlike(image))
+    def is_unlike(self, images: Images, i: int) -> bool:
+        """Return whether an image, prepared and the i-th of several, shows nothing or is unlike those of train."""
+        return bool(images.is_blank[i]) or (self.unlike is not None and bool(self.unlike(images.prepared[i])))
 
     def why_not(self, *labels: str, unlike: bool = False) -> Why:
         """Return why an answer, a map or a mask of these labels may not be shown; empty where one of them may be.

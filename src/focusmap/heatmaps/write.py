@@ -254,12 +254,11 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
     started, seconds = time.monotonic(), jobs[0].options.seconds
     most = 1 if samples.rows.images is not None else at_once(first.input_shape[1:], jobs[0].options.batch_size)
     for batch in samples.batches(view.preparations, most):
-        prepared, is_unlike = batch.images(first), jobs[0].options.showing.is_unlike
+        prepared, showing = batch.images(first), jobs[0].options.showing
+        items = zip(map_files.items_of(batch), prepared.placements, strict=True)
         images = [
-            _Named(item, placement, names.name(item.image_id), is_unlike(image))
-            for item, placement, image in zip(
-                map_files.items_of(batch), prepared.placements, prepared.prepared, strict=True
-            )
+            _Named(item, placement, names.name(item.image_id), showing.is_unlike(prepared, i))
+            for i, (item, placement) in enumerate(items)
         ]
         for job, own in zip(jobs, rows, strict=True):
             sight = view.see(batch, job.options.method, job.columns)

@@ -10,7 +10,7 @@ from focusmap.basics import Progress, silent
 from focusmap.evaluation import ID_COLUMNS, Predictions, calibrated_probabilities
 from focusmap.models.ood import Ood
 from focusmap.models.predictor import EncodedImages, Predictor, answer, one_after_another
-from focusmap.study import Batch, Cohort, Flag, Flags, Samples, images_of, side_by_side
+from focusmap.study import BLANK, Batch, Cohort, Flag, Flags, Images, Samples, images_of, side_by_side
 
 # Rows that are answered together where they stream by.
 CHUNK = 256
@@ -45,7 +45,7 @@ def predict(model: Predictor, samples: Samples, ood: Ood | None = None, progress
     Parameters
     ----------
     ood
-        What train looks like: images that are unlike it are flagged. None: nobody looks.
+        What train looks like: images that are unlike it are flagged. None: only those that show nothing are.
     """
     chunks = list(predict_chunks(model, samples, ood, progress, n_rows=None))
     return chunks[0] if chunks else _nothing(model, samples)
@@ -88,15 +88,24 @@ class _EncodedBatch:
 def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_EncodedBatch]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
     for batch in samples.batches(model.preparations, model.batch_size(stored=stored)):
-        unlike = None
-        if ood is not None and model.preparations:
-            unlike = _unlike(batch.images(model.preparations[0]).prepared, ood)
+        unlike = _unlike(batch, batch.images(model.preparations[0]), ood) if model.preparations else None
         yield _EncodedBatch(replace(batch, prepared={}), model.encode(batch), unlike)
 
 
-def _unlike(images: np.ndarray, ood: Ood) -> tuple[Flags, ...]:
-    texts = [ood.unlike(image) for image in images]
-    return tuple((Flag("unlike", text),) if text else () for text in texts)
+def _unlike(batch: Batch, images: Images, ood: Ood | None) -> tuple[Flags, ...] | None:
+    """Return whose images show nothing, and which single images are unlike train; None where nobody looked."""
+    if ood is None and not images.placements:
+        return None
+    owner = batch.table["position"].to_numpy(dtype=np.intp)
+    n_images, n_blank = (np.bincount(owner[which], minlength=len(batch)) for which in (slice(None), images.is_blank))
+    flags: list[Flags] = [
+        (BLANK,) if n == of > 0 else (Flag("unreadable", f"{n} of its images show nothing"),) if n else ()
+        for n, of in zip(n_blank, n_images, strict=True)
+    ]
+    if ood is not None:
+        texts = [ood.unlike(image) for image in images.prepared]
+        flags = [of_row or ((Flag("unlike", text),) if text else ()) for of_row, text in zip(flags, texts, strict=True)]
+    return tuple(flags)
 
 
 def _predicted(model: Predictor, chunk: Sequence[_EncodedBatch], samples: Samples) -> Predicted:

@@ -187,7 +187,7 @@ def _maps_of(room: "Room", view: "heatmaps.NetView", sent: Sent, method: str) ->
         values = images.to_source(evidence.maps, placement)
         affine = placement.affine if isinstance(placement, images.VolumePlacement) else None
         layout = None if values.ndim == 3 else slice_view(values.shape[1:], affine)
-        found.append(_Seen(values, evidence, layout, room.showing.is_unlike(shown.prepared[i])))
+        found.append(_Seen(values, evidence, layout, room.showing.is_unlike(shown, i)))
     return found
 
 

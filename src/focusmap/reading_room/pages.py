@@ -170,6 +170,7 @@ def sheet(shown: Sequence[Item], facts: Tree, words: Words) -> bytes:
     require_pdf(words.language)
     images = [
         {"name": item.sent.name, "lines": lines_of(item.answer, words), "unlike": text(item.answer.get("unlike")),
+         "blank": item.answer.get("blank"),
          "shown": _shown(item, texts(facts, "names"), words), "corrected": item.corrected}
         for item in shown[:MOST_ON_SHEET]
     ]  # fmt: skip

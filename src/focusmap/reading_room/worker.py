@@ -87,6 +87,7 @@ class Room:
             "targets": targets,
             "labels": list(task.label_names),
             "names": [called(task, label) for label in task.label_names],
+            "unchecked": bool(self.model.model.preparations) and self.showing.unlike is None,
             "volumes": self.takes_volumes,
             "methods": [] if view is None else [view.check(None), *_others(view)],
             "can_segment": not self.form and can_segment(self.model),

@@ -130,7 +130,7 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Show
             content=_content(placement, images.pixels.shape[2:], shape),
             probability=1.0 if lesion.is_either_class else float(min(said.probabilities[i, :n].sum(), 1.0)),
             predicted=lesion.is_either_class or bool(said.predicted[i, :n].any()),
-            why=showing.why_not(*lesion.labels, unlike=showing.is_unlike(images.prepared[i])),
+            why=showing.why_not(*lesion.labels, unlike=showing.is_unlike(images, i)),
         )
 
 

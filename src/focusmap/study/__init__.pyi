@@ -27,6 +27,7 @@ from .external import read_roster as read_roster
 from .external import refuse_known_patients as refuse_known_patients
 from .external import roster_of as roster_of
 from .external import rows_like as rows_like
+from .flags import BLANK as BLANK
 from .flags import Flag as Flag
 from .flags import Flags as Flags
 from .flags import count_rows as count_rows

@@ -17,7 +17,8 @@ class Flag:
     ----------
     kind
         ``unseen``: a category, and ``outside``: a number, that train does not have; ``unlike``: an image unlike those
-        of train; ``unknown``: a baseline value is not known; ``unreadable``: images of a case cannot be read.
+        of train; ``unknown``: a baseline value is not known; ``unreadable``: images of a case cannot be read,
+        or show nothing.
     text
         The same in words.
     """
@@ -25,6 +26,9 @@ class Flag:
     kind: FlagKind
     text: str
 
+
+BLANK = Flag("unlike", "shows nothing (every pixel has the same value)")
+"""Of a row none of whose images shows anything, whether or not anyone knows what train looks like."""
 
 Flags: TypeAlias = tuple[Flag, ...]
 """All that is to be known of one row; empty where nothing is."""

@@ -69,6 +69,15 @@ class Images:
         """``(P, C, *spatial) float32``: each image with mean 0 and deviation 1, as a net is shown it."""
         return standardise(self.prepared, self.mean, self.std)
 
+    @cached_property
+    def is_blank(self) -> np.ndarray:
+        """``(P,) bool``: which hold one value throughout, padding aside; of a store, where padding is unknown, none."""
+        blank = np.zeros(len(self.prepared), dtype=bool)
+        for i, placement in enumerate(self.placements):
+            content = self.prepared[i][(slice(None), *placement.content)]
+            blank[i] = not np.ptp(content.reshape(len(content), -1), axis=1).any()
+        return blank
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -101,7 +101,8 @@ def evaluate_other(
     stated, name = prevalences(cohort.task, prevalence), table_name(label_file)
     settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
     flags = predicted.predictions.flags or ()
-    unlike: dict[str, Json] = {} if ood is None else {"n_unlike": count_rows(flags, "unlike")}
+    n_unlike = count_rows(flags, "unlike")
+    unlike: dict[str, Json] = {"n_unlike": n_unlike} if ood is not None or n_unlike else {}
     facts: dict[str, Json] = {**clustering(cohort), **unlike}
     if cohort.task != UNLABELLED:
         facts["shifted"] = [*shifted(write_drift(run, model, predicted, out, options))]

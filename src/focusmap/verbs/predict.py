@@ -24,7 +24,8 @@ class PredictAnswer:
     """The answer in words for a single image, the table and the overlays that were written, and what failed.
 
     Of the rows `n_unlike` images are unlike those of train; of `n_flagged` there is something else to be said (see
-    `focusmap.study.flags`): `n_unseen` have a category and `n_outside` a number that train does not have.
+    `focusmap.study.flags`): `n_unseen` have a category and `n_outside` a number that train does not have. `unchecked`:
+    nobody knows what the images of train look like, so that only those that show nothing are counted in `n_unlike`.
     """
 
     words: str
@@ -36,6 +37,7 @@ class PredictAnswer:
     n_unseen: int = 0
     n_outside: int = 0
     n_unlike: int = 0
+    unchecked: bool = False
 
 
 def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOptions()) -> PredictAnswer:
@@ -52,14 +54,12 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         raise InputError("engine 'ray' answers a whole table: call focusmap.predict_table.")
     model = models.load_answering(folder, options.devices, request.engine)
     check_targets(model.task, request.declaration)
-    samples = _samples(folder, model, request, options)
+    samples, ood = _samples(folder, model, request, options), models.ood_of(folder)
     standings = standings_of(folder)
     # Cases are answered together, which decides the last digits; images stream by.
     chunks = (
         replace(chunk, predictions=answered(chunk.predictions, standings, model.card.thresholds, request.error))
-        for chunk in models.predict_chunks(
-            model, samples, models.ood_of(folder), options.progress, None if model.views else models.CHUNK
-        )
+        for chunk in models.predict_chunks(model, samples, ood, options.progress, None if model.views else models.CHUNK)
     )
     if request.out is not None:
         answer = _in_table(chunks, request.out, request.template, escape=request.escape)
@@ -75,7 +75,8 @@ def predict(folder: Path, request: PredictRequest, options: RunOptions = RunOpti
         write_failures([failure.row for failure in samples.failures], request.out.with_name("failures.csv"))
     if request.overlay is not None:
         _draw_overlays(folder, model, Samples.from_files(samples.rows, samples.files), request.overlay, options)
-    return replace(answer, overlays=request.overlay, failures=failures)
+    unchecked = bool(model.preparations) and ood is None
+    return replace(answer, overlays=request.overlay, failures=failures, unchecked=unchecked)
 
 
 def _above_notice(text: str, line: str) -> str:

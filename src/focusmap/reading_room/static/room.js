@@ -144,7 +144,7 @@ function choose(id) {
 function inShort(item) {
   if (item.state === "waiting") return ["", words("waiting")];
   if (item.state === "refused") return ["refused", words("refused")];
-  if (item.answer.unlike) return ["odd", words("unlike")];
+  if (item.answer.unlike) return ["odd", words(item.answer.blank ? "blank" : "unlike")];
   const targets = item.answer.targets;
   const found = targets.filter((target) => target.answer === "yes" || target.kind === "multiclass" || target.kind === "ordinal");
   const values = targets.filter((target) => target.kind === "continuous");
@@ -325,10 +325,12 @@ function showAnswer() {
   if (item.state === "refused") parts.push(made("div", { class: "notice odd" }, made("b", {}, words("refused")), made("p", {}, item.reason)));
   if (item.state === "answered") {
     const unlike = item.answer.unlike;
-    if (unlike) parts.push(made("div", { class: "notice odd" }, made("b", {}, words("unlike")), made("p", {}, words("unlike_detail"))));
+    const kind = item.answer.blank ? "blank" : "unlike";
+    if (unlike) parts.push(made("div", { class: "notice odd" }, made("b", {}, words(kind)), made("p", {}, words(`${kind}_detail`))));
     for (const flag of item.answer.flags) parts.push(made("div", { class: "notice odd" }, flag));
     parts.push(...item.answer.targets.map((target) => block(item, target)));
     if (!unlike && item.answer.targets.some((target) => target.members.length && target.kind !== "continuous")) parts.push(made("p", { class: "small error" }, words("error", { error: 100 * item.answer.error })));
+    if (!unlike && facts.unchecked) parts.push(made("p", { class: "small" }, words("unchecked")));
     if (item.alike?.length) parts.push(alike(item));
     if (facts.pdf) parts.push(sheet(item));
   }
