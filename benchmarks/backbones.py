@@ -1,4 +1,4 @@
-"""Backbones from end to end: trained, saved, loaded, asked for maps, exported. Prints what docs/guide.md lists.
+"""Backbones from end to end: trained, saved, loaded, asked for maps, exported. Prints what docs/models.md lists.
 
     python benchmarks/backbones.py [--size 96] [--epochs 3] [NAME ...]
 

@@ -38,7 +38,7 @@ def test_the_guide_can_be_followed(folder):
     labels = pd.read_csv("labels.csv")
     labels.drop(columns=[name for name in labels if name.startswith("mask_")]).to_csv("new.csv", index=False)
     (folder / "quick.yaml").write_text("segmentation: {n_steps: 3, max_cases: 8}")
-    for command in commands("docs/guide.md"):
+    for command in commands("docs/guide.md") + commands("docs/models.md"):
         trains = command[0] in ("run", "train") and "--dry-run" not in command
         draws = command[0] == "segment" or "--segment" in command
         drawn = ["--recipe", "quick.yaml"] if draws else []
