@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,7 @@ import pandas as pd
 from focusmap.basics import Json, Reason
 from focusmap.evaluation import JUDGED_BY, EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
 from focusmap.models.predictor import Predictor
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
+from focusmap.models.training import Training
 
 PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN = "probe", "simple", "from-scratch", "fine-tuned", "mean"
 # Test is only predicted. Tune comes last: its file says that a training is done.
@@ -41,7 +39,7 @@ class Rung:
         return self.predictions["tune"]
 
 
-def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, Reason]:
+def choose(rungs: Sequence[Rung], training: Training) -> tuple[Rung, Reason]:
     """Return the rung that the tuning set prefers, and why in words; rungs come the simplest first, their mean last."""
     truth = truth_of(rungs[0].tune, training)
     single = [rung for rung in rungs if rung.name != MEAN]
@@ -59,7 +57,7 @@ def choose(rungs: Sequence[Rung], training: "Training") -> tuple[Rung, Reason]:
     return chosen, reason
 
 
-def truth_of(predictions: Predictions, training: "Training") -> np.ndarray:
+def truth_of(predictions: Predictions, training: Training) -> np.ndarray:
     """Return the truth ``(N, T)`` of the images of some predictions."""
     return training.cohort.of(list(predictions.ids["image_id"])).truth
 

@@ -14,15 +14,14 @@ from focusmap.basics import Json, reason_entries, write_table
 from focusmap.models.card import ModelCard
 from focusmap.models.configure import TABLE_RATE
 from focusmap.models.manifest import library_versions
-from focusmap.models.predictor import Predictor, calibrated
+from focusmap.models.predictor import Predictor
 from focusmap.models.rows import RowModel, row_model
-from focusmap.study import PARTS, TABLE_NET, Covariates, Recipe, Run, RunOptions, Samples, fit_covariates, views_of
+from focusmap.models.training import Training
+from focusmap.study import PARTS, TABLE_NET, Covariates, Run, RunOptions, Samples, fit_covariates, views_of
 from focusmap.study.task import UNLABELLED, Target
 
 if TYPE_CHECKING:
     from focusmap.models.cases import CaseModel
-    from focusmap.models.net import Model
-    from focusmap.models.training import Training
     from focusmap.training import Inputs, Labelled, TrainingData
 
 
@@ -51,7 +50,7 @@ class Untrained:
 LATE = ("late", "stacked")
 
 
-def untrained_net(training: "Training") -> Untrained:
+def untrained_net(training: Training) -> Untrained:
     """Return the net of a training, of a table, of single images or of cases, and what it is shown.
 
     Raises
@@ -70,13 +69,13 @@ def untrained_net(training: "Training") -> Untrained:
     return Untrained(net, training.store, architecture.to_dict())
 
 
-def _untrained_table_net(training: "Training") -> Untrained:
+def _untrained_table_net(training: Training) -> Untrained:
     covariates = fit_covariates(training.cohort, training.split.ids("train"))
     net = nets.build_table_net(len(covariates.names), training.cohort.task.n_logits, training.recipe.seed)
     return Untrained(net, covariates.encode(training.cohort), {}, covariates)
 
 
-def _untrained_case_net(training: "Training") -> Untrained:
+def _untrained_case_net(training: Training) -> Untrained:
     """Return a net of cases, of their images alone or, unless that is fused late, with their table."""
     from focusmap.training import case_inputs
 
@@ -92,7 +91,7 @@ def _untrained_case_net(training: "Training") -> Untrained:
     return Untrained(net, inputs, architecture.to_dict(), covariates)
 
 
-def fit_net(training: "Training", options: RunOptions) -> Predictor:
+def fit_net(training: Training, options: RunOptions) -> Predictor:
     """Return a trained net; of cases whose table is fused late, with the table's model beside it."""
     untrained = untrained_net(training)
     train_net(untrained, training, options)
@@ -101,7 +100,7 @@ def fit_net(training: "Training", options: RunOptions) -> Predictor:
     return _fused_late(cast("CaseModel", model), training, options) if is_late else model
 
 
-def as_model(untrained: Untrained, training: "Training") -> Predictor:
+def as_model(untrained: Untrained, training: Training) -> Predictor:
     """Return a net, which is trained by now, with its card; thresholds and temperatures are still to be fitted."""
     net, covariates = untrained.net, untrained.covariates
     if training.model.shown == "table":
@@ -115,7 +114,7 @@ def as_model(untrained: Untrained, training: "Training") -> Predictor:
     return Model(net, net_card(net, training, untrained.architecture))
 
 
-def train_net(untrained: Untrained, training: "Training", options: RunOptions) -> None:
+def train_net(untrained: Untrained, training: Training, options: RunOptions) -> None:
     """Train a net in place; after each epoch a row of the history is on disk, and the state beside it."""
     from focusmap.training import FitOptions, expected_draws, fit, rarity_of
 
@@ -139,7 +138,7 @@ def train_net(untrained: Untrained, training: "Training", options: RunOptions) -
         nets.undo_class_weights(net.head, task, data.train.truth)
 
 
-def training_data(untrained: Untrained, training: "Training") -> "TrainingData":
+def training_data(untrained: Untrained, training: Training) -> "TrainingData":
     """Return what a net is shown, and the truth of train and tune."""
     from focusmap.training import TrainingData
 
@@ -147,7 +146,7 @@ def training_data(untrained: Untrained, training: "Training") -> "TrainingData":
     return TrainingData(untrained.inputs, task, labelled(training, "train"), labelled(training, "tune"))
 
 
-def net_card(net: "nets.FocusNet", training: "Training", architecture: dict[str, Json]) -> ModelCard:
+def net_card(net: "nets.FocusNet", training: Training, architecture: dict[str, Json]) -> ModelCard:
     """Return the card of a trained net of images; thresholds and temperatures are still to be fitted."""
     assert training.store is not None
     recipe, task = training.recipe, training.cohort.task
@@ -172,7 +171,7 @@ def net_card(net: "nets.FocusNet", training: "Training", architecture: dict[str,
     )
 
 
-def labelled(training: "Training", part: str) -> "Labelled":
+def labelled(training: Training, part: str) -> "Labelled":
     """Return the names and the truth of a part of the split."""
     from focusmap.training import Labelled
 
@@ -182,7 +181,7 @@ def labelled(training: "Training", part: str) -> "Labelled":
     return Labelled(tuple(members.image_ids), truth)
 
 
-def _case_model(untrained: Untrained, training: "Training") -> "CaseModel":
+def _case_model(untrained: Untrained, training: Training) -> "CaseModel":
     from focusmap.models.cases import NET, CaseModel
 
     recipe = training.recipe
@@ -193,7 +192,7 @@ def _case_model(untrained: Untrained, training: "Training") -> "CaseModel":
     return CaseModel(replace(card, covariates=untrained.covariates.to_list()), untrained.net)
 
 
-def _architecture(training: "Training", views: tuple[str, ...], n_covariates: int) -> "nets.CaseArchitecture":
+def _architecture(training: Training, views: tuple[str, ...], n_covariates: int) -> "nets.CaseArchitecture":
     recipe = training.recipe
     return nets.CaseArchitecture(
         model=training.model.net,
@@ -211,7 +210,7 @@ def _architecture(training: "Training", views: tuple[str, ...], n_covariates: in
 STACK_PENALTY = 1.0
 
 
-def _fused_late(of_images: "CaseModel", training: "Training", options: RunOptions) -> "CaseModel":
+def _fused_late(of_images: "CaseModel", training: Training, options: RunOptions) -> "CaseModel":
     """Return a model of cases with a model of their table beside it, whose answers are weighed as the recipe says."""
     recipe = training.recipe
     rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
@@ -235,7 +234,7 @@ def _even(target: Target) -> Json:
     return {"weights": np.hstack([half, half]).tolist(), "bias": [0.0] * target.n_logits}
 
 
-def _stack(model: "CaseModel", training: "Training") -> dict[str, Json]:
+def _stack(model: "CaseModel", training: Training) -> dict[str, Json]:
     """Return for each target how the two answers are weighed, by regression on tune; evenly where that is not known."""
     from focusmap.models.predict import encode
 
@@ -285,19 +284,3 @@ def stack_of(target: Target, answers: np.ndarray, truth: np.ndarray) -> Json:
         # Two classes with a logit each: scikit-learn gives that of the second less that of the first.
         weights, bias = np.vstack([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
     return {"weights": weights.tolist(), "bias": bias.tolist()}
-
-
-def over_sizes(model: Predictor, training: "Training", recipe: Recipe) -> Predictor:
-    """Return a fine-tuned net as the mean over sizes of an image, mirrored where its training was; calibrated on tune.
-
-    So its map has a finer grid, and still adds up to the logit: that of the mean.
-    """
-    from focusmap.models.net import over_views
-
-    assert training.store is not None
-    views = nets.views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
-    tune = training.samples("tune")
-    if len(views) < 2 or not len(tune) or recipe.cases != "pictures":
-        return model
-    wider = over_views(cast("Model", model), views, training.store.preparation)
-    return calibrated(wider, training.predict(wider, "tune").predictions.logits, tune.rows.truth)

@@ -14,12 +14,12 @@ from focusmap import nets
 from focusmap.basics import Progress, atomic
 from focusmap.images import AnyPreparation, FloatArray
 from focusmap.models.formats import EXACT
+from focusmap.models.training import Training
 from focusmap.study import Batch, Cohort, Images, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from focusmap.models.training import Training
 
 # Rows of so many pixels at once: on a processor small batches, whose maps stay in its cache, are several times faster.
 PIXELS_AT_ONCE = 2 * 320**2
@@ -30,7 +30,7 @@ VERSION = 2
 
 
 def stored_features(
-    net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress, *, mirrored: bool = False
+    net: "nets.LevelsNet", training: Training, rows: Cohort, progress: Progress, *, mirrored: bool = False
 ) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows, or of their mirror images; each image's are kept in the store."""
     store = training.store

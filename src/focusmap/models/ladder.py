@@ -10,33 +10,31 @@ Each rung lies in a folder of its own when it is done, so that a climb that was 
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from focusmap import nets
 from focusmap.basics import Json, Reason, read_json, read_table, reason_entries, write_json
-from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions, write_predictions
-from focusmap.models import choice, configure, ensemble, fit_nets, folder, predictor
+from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions
+from focusmap.models import choice, configure, ensemble, folder, predictor
 from focusmap.models.mirroring import decide_mirroring, mirroring_of_folds
-from focusmap.models.rungs import Clock, fine_tuned_recipe, fold_of, from_scratch_recipe, own_size, probe_recipe
+from focusmap.models.rungs import Clock, fine_tuned_recipe, from_scratch_recipe, own_size, probe_recipe, rung_training
+from focusmap.models.train import calibrated_on_tune, predict_parts, train_calibrated, write_trained
+from focusmap.models.training import Training
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
 
 # The simplest first; a model without maps comes after the probe.
 SINGLE = (choice.PROBE, choice.SIMPLE, choice.FROM_SCRATCH, choice.FINE_TUNED)
-
-Fit = Callable[["Training", RunOptions], predictor.Predictor]
 
 
 @dataclass
 class _Climb:
     """The rungs that were reached, the simplest first, and which of them, or their mean, is chosen why."""
 
-    training: "Training"
+    training: Training
     options: RunOptions
     mirror: dict[str, Json]
     rungs: list[choice.Rung] = field(default_factory=list)
@@ -56,8 +54,8 @@ class _Climb:
 
     def choose(self) -> choice.Rung:
         """Return the rung that the tuning set prefers, and write ``ladder.json``."""
-        nets = [rung for rung in self.rungs if rung.name != choice.SIMPLE]
-        candidates = [*self.rungs, *([_mean_rung(nets, self.training)] if len(nets) > 1 else [])]
+        with_maps = [rung for rung in self.rungs if rung.name != choice.SIMPLE]
+        candidates = [*self.rungs, *([_mean_rung(with_maps, self.training)] if len(with_maps) > 1 else [])]
         best, reason = choice.choose(candidates, self.training)
         truth = choice.truth_of(best.tune, self.training)
         content: dict[str, Json] = {
@@ -69,7 +67,7 @@ class _Climb:
         return best
 
 
-def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> Iterator[choice.Rung]:
+def climb(training: Training, options: RunOptions, clock: Clock) -> Iterator[choice.Rung]:
     """Yield the best model so far whenever a rung is done, calibrated on the tuning set; ``ladder.json`` says why.
 
     Rungs that lie in the run already are not trained again. Fine-tuning is, where another budget allows more epochs.
@@ -78,8 +76,6 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
     ----------
     training
         Of the recipe's model ``auto``, prepared for the probe.
-    fit
-        Returns the model of a training with another recipe, calibrated on tune.
     clock
         Says how many seconds the next rung may take.
     """
@@ -91,19 +87,19 @@ def climb(training: "Training", options: RunOptions, fit: Fit, clock: Clock) -> 
     climbing = _Climb(training, options, mirror, done)
     if not done:
         recipe = probe_recipe(training.recipe, backbone)
-        climbing.add(_train_rung(choice.PROBE, training, recipe, options, fit))
+        climbing.add(_train_rung(choice.PROBE, training, recipe, options))
     yield climbing.choose()
     for name in _trained_after_probe(training):
         if (wanted := _next_recipe(name, training, options, clock, earlier)) is not None:
             climbing.add_simple()
-            climbing.add(_train_rung(name, training, wanted, options, fit))
+            climbing.add(_train_rung(name, training, wanted, options))
             yield climbing.choose()
     if climbing.add_simple():
         yield climbing.choose()
     write_json(training.run.ladder, {**read_json(training.run.ladder), "finished": True})
 
 
-def _trained_after_probe(training: "Training") -> tuple[str, ...]:
+def _trained_after_probe(training: Training) -> tuple[str, ...]:
     """Return the rungs above the probe, and above the simple model, that are trained for this kind of study."""
     if training.recipe.shape:
         # Nothing that is pretrained for images can be tuned to volumes.
@@ -113,7 +109,7 @@ def _trained_after_probe(training: "Training") -> tuple[str, ...]:
     return (choice.FINE_TUNED, choice.FROM_SCRATCH) if is_small else (choice.FINE_TUNED,)
 
 
-def _read_rung(name: str, training: "Training", earlier: Mapping[str, Json]) -> choice.Rung | None:
+def _read_rung(name: str, training: Training, earlier: Mapping[str, Json]) -> choice.Rung | None:
     """Return a rung as it was left by an earlier climb; None where it is not done."""
     run, task = baseline_run(training.run) if name == choice.SIMPLE else training.run.rung(name), training.cohort.task
     if not run.predictions("tune").is_file():
@@ -128,7 +124,7 @@ def _read_rung(name: str, training: "Training", earlier: Mapping[str, Json]) -> 
 
 
 def _next_recipe(
-    name: str, training: "Training", options: RunOptions, clock: Clock, earlier: Mapping[str, Json]
+    name: str, training: Training, options: RunOptions, clock: Clock, earlier: Mapping[str, Json]
 ) -> Recipe | None:
     """Return the recipe of the rung after the probe; None where it is done, or there is no time for more than was done.
 
@@ -147,30 +143,42 @@ def _next_recipe(
     return None if is_done else begun
 
 
-def _train_rung(name: str, training: "Training", recipe: Recipe, options: RunOptions, fit: Fit) -> choice.Rung:
+def _train_rung(name: str, training: Training, recipe: Recipe, options: RunOptions) -> choice.Rung:
     """Return a rung that is trained now, and write it; a line says what it scores."""
     started = time.monotonic()
-    of_rung = training.rung(name, recipe, options)
+    of_rung = rung_training(name, training, recipe, options)
     recipe.to_yaml(of_rung.run.recipe)
-    model = fit(of_rung, options)
+    model = train_calibrated(of_rung, options)
     if name == choice.FINE_TUNED:
-        trained, model = model, fit_nets.over_sizes(model, training, recipe)
+        trained, model = model, _over_sizes(model, training, recipe)
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
         of_rung = of_rung if model is trained else replace(of_rung, store=training.store)
-    folder.save_model(model, of_rung.run.model)
-    predictions, attention = of_rung.predict_parts(model)
-    for part, of_part in predictions.items():
-        write_predictions(of_part, of_rung.run.predictions(part))
+    predictions, attention = predict_parts(model, of_rung)
+    write_trained(of_rung, model, predictions, attention)
     seconds = time.monotonic() - started
     rung = choice.Rung(name, model, predictions, seconds, attention)
     score = choice.score(rung.tune, choice.truth_of(rung.tune, training))
     words = f"{score:.3f} on the tuning set" if np.isfinite(score) else "no score: one class in the tuning set"
-    of_fold = f" of fold {fold_of(training.run)}" if fold_of(training.run) else ""
+    of_fold = f" of fold {training.run.fold}" if training.run.fold else ""
     options.say(f"{name}{of_fold}: {words}, {seconds:.0f} s")
     return rung
 
 
-def _mean_rung(rungs: Sequence[choice.Rung], training: "Training") -> choice.Rung:
+def _over_sizes(model: predictor.Predictor, training: Training, recipe: Recipe) -> predictor.Predictor:
+    """Return a fine-tuned net as the mean over sizes of an image, mirrored where its training was; calibrated on tune.
+
+    So its map has a finer grid, and still adds up to the logit: that of the mean.
+    """
+    from focusmap.models.net import Model, over_views
+
+    assert training.store is not None
+    views = nets.views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
+    if len(views) < 2 or not training.split.ids("tune") or recipe.cases != "pictures":
+        return model
+    return calibrated_on_tune(over_views(cast(Model, model), views, training.store.preparation), training)
+
+
+def _mean_rung(rungs: Sequence[choice.Rung], training: Training) -> choice.Rung:
     """Return the mean of the calibrated logits of the two best, calibrated itself; nothing is looked at again."""
     started = time.monotonic()
     truth = choice.truth_of(rungs[0].tune, training)

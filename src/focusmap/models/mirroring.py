@@ -8,7 +8,7 @@ train, features that are the mean of image and mirror image lose no target, and 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -16,12 +16,9 @@ from focusmap import nets
 from focusmap.basics import Json, read_json, write_json
 from focusmap.models.frozen import features_key, stored_features
 from focusmap.models.probe import basis_of, held_out_losses, inner_folds, logistic_path, standardised
-from focusmap.models.rungs import fold_of
+from focusmap.models.training import Training
 from focusmap.statistics import wilson
 from focusmap.study import Recipe, RunOptions
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
 
 # Chest films of adults: .78 to .95; breast ultrasound, fundus and tiles: .53 to .72 (docs/more-results.md).
 TOLD_APART_BELOW = 0.75
@@ -57,7 +54,7 @@ class Sides:
         return f"an image is distinguished from its mirror image in {shares} of {self.n_images} images"
 
 
-def decide_mirroring(training: "Training", probe: Recipe, options: RunOptions) -> tuple[Recipe, dict[str, Json]]:
+def decide_mirroring(training: Training, probe: Recipe, options: RunOptions) -> tuple[Recipe, dict[str, Json]]:
     """Return the training's recipe with mirroring decided, and what it was decided by, for ``ladder.json``.
 
     Parameters
@@ -78,13 +75,13 @@ def decide_mirroring(training: "Training", probe: Recipe, options: RunOptions) -
     sides = sides_of(net, training, options)
     is_on = sides.are_alike and _mirroring_helps(net, training, options)
     why = "sides-not-alike" if not sides.are_alike else "alike" if is_on else "labels-suffer"
-    of_fold = f" (fold {fold_of(training.run)})" if fold_of(training.run) else ""
+    of_fold = f" (fold {training.run.fold})" if training.run.fold else ""
     options.say(f"mirroring is {'on' if is_on else 'off'}: {sides}; {WORDS[why]}{of_fold}")
     decided: dict[str, Json] = {"mirrored": is_on, "reason": why, **cast(dict[str, Json], vars(sides))}
     return replace(recipe, augmentation=replace(recipe.augmentation, mirror=is_on)), decided
 
 
-def sides_of(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> Sides:
+def sides_of(net: "nets.LevelsNet", training: Training, options: RunOptions) -> Sides:
     """Return how often images of the cohort are told from their mirror images; found once, and kept in the store."""
     store = training.store
     assert store is not None
@@ -122,7 +119,7 @@ def _smallest(net: "nets.LevelsNet", features: np.ndarray) -> np.ndarray:
     return by_statistic[:, :, -1].reshape(len(features), -1)
 
 
-def _mirroring_helps(net: "nets.LevelsNet", training: "Training", options: RunOptions) -> bool:
+def _mirroring_helps(net: "nets.LevelsNet", training: Training, options: RunOptions) -> bool:
     """Return whether mirror images make predictions of inner folds no worse, and those of no target clearly."""
     task, rows = training.cohort.task, training.rows("train")
     truth = standardised(task, rows.learnt, nets.continuous_scales(task, rows.learnt))
@@ -135,7 +132,7 @@ def _mirroring_helps(net: "nets.LevelsNet", training: "Training", options: RunOp
     return bool(np.nanmean(more) <= 0 and not (np.nanmean(more, axis=0) > CLEARLY * errors).any())
 
 
-def _net(probe: Recipe, training: "Training", options: RunOptions) -> "nets.LevelsNet":
+def _net(probe: Recipe, training: Training, options: RunOptions) -> "nets.LevelsNet":
     from focusmap.training import choose_devices
 
     net = nets.build_net(nets.architecture_of(probe, training.cohort.task), probe.weights, probe.seed)

@@ -6,19 +6,16 @@ A model's folder holds descriptions and image_ids alone; labels and files are lo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import atomic, read_json, write_json
 from focusmap.models.ood import ASPECTS, pixels_of, some_of
+from focusmap.models.predictor import Predictor
+from focusmap.models.training import Training
 from focusmap.study import Cohort, Run, Samples, load_cohort
-
-if TYPE_CHECKING:
-    from focusmap.models.predictor import Predictor
-    from focusmap.models.training import Training
-
 
 DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
 N_SHOWN = 3
@@ -58,7 +55,7 @@ def save_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model:
     write_json(model / NAMES, {"image_ids": list(image_ids)})
 
 
-def write_alike(training: "Training", folder: Path) -> None:
+def write_alike(training: Training, folder: Path) -> None:
     """Write what images of train look like into a model folder; nothing for tables and cases."""
     if training.store is None or training.cohort.images is not None:
         return
@@ -93,7 +90,7 @@ def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
     return [(names[k], float(distances[k])) for k in order]
 
 
-def neighbours_of(folder: Path, model: "Predictor", samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
+def neighbours_of(folder: Path, model: Predictor, samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
     """Return the images of a run's train that look most like the first of the samples.
 
     None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, and

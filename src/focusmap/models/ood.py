@@ -11,7 +11,6 @@ does not, nothing is promised: it may still be of another device, or of a diseas
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
@@ -19,11 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import ModelError, atomic
 from focusmap.evaluation import Showing, standings_of, whys_in
+from focusmap.models.training import Training
 from focusmap.study import Run
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
-
 
 # So many cells a side, by the number of spatial axes.
 FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
@@ -189,7 +185,7 @@ def _shares(values: np.ndarray, n: int, ends: tuple[float, float]) -> np.ndarray
 OOD_FILE = "likeness.safetensors"
 
 
-def write_ood(training: "Training", folder: Path) -> None:
+def write_ood(training: Training, folder: Path) -> None:
     """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
     if training.store is None or training.cohort.images is not None:
         return
@@ -216,14 +212,14 @@ def showing_of(folder: Path) -> Showing:
     return Showing(whys_in(standings_of(folder)), None if ood is None else ood.unlike)
 
 
-def some_of(training: "Training", part: str) -> list[str]:
+def some_of(training: Training, part: str) -> list[str]:
     """Return the names of images of a part of the split: all, or `MOST` of them at random."""
     image_ids = training.rows(part).image_ids
     chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
     return [image_ids[i] for i in np.sort(chosen)]
 
 
-def pixels_of(training: "Training", image_ids: Sequence[str]) -> list[np.ndarray]:
+def pixels_of(training: Training, image_ids: Sequence[str]) -> list[np.ndarray]:
     """Return prepared images of a training's store, ``(C, *spatial)`` each."""
     assert training.store is not None
     return [training.store.pixels[row] for row in training.store.rows(image_ids)]

@@ -23,11 +23,11 @@ from focusmap.models.frozen import stored_features
 from focusmap.models.predict import Predicted, encode, predictions_of
 from focusmap.models.predictor import EncodedImages, Predictor, answer
 from focusmap.models.scorers import Linear
-from focusmap.study import Cohort, RunOptions, Target, Task, check_learnable
+from focusmap.models.training import Training
+from focusmap.study import Cohort, ModelName, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
-    from focusmap.models.training import Training
 
 
 MAX_STEPS = 200
@@ -182,7 +182,12 @@ STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 N_INNER_FOLDS = 4
 
 
-def fit_probe(training: "Training", options: RunOptions) -> Predictor:
+def is_probe(model: ModelName) -> bool:
+    """Return whether a model is a net whose head is a regression on frozen features, of images or of volumes."""
+    return model.net.endswith(("-probe", "-slices"))
+
+
+def fit_probe(training: Training, options: RunOptions) -> Predictor:
     """Return a net whose head is a regression on the frozen features of train: of images, or of the views of cases.
 
     Raises
@@ -329,7 +334,7 @@ def standardised(task: Task, truth: np.ndarray, scales: Mapping[str, list[float]
     return learnt
 
 
-def predict_from_features(model: "Model", training: "Training", part: str) -> Predicted:
+def predict_from_features(model: "Model", training: Training, part: str) -> Predicted:
     """Return what a probe says of a part of the split, by the features that it was fitted among."""
     import torch
 
@@ -340,7 +345,7 @@ def predict_from_features(model: "Model", training: "Training", part: str) -> Pr
     return Predicted(rows, predictions_of(model, rows, *answer(model, encoded, rows)))
 
 
-def _features(net: "nets.LevelsNet", training: "Training", rows: Cohort, progress: Progress) -> np.ndarray:
+def _features(net: "nets.LevelsNet", training: Training, rows: Cohort, progress: Progress) -> np.ndarray:
     """Return the features ``(N, D) float32`` of rows; where the recipe mirrors, the mean of image and mirror image."""
     features = stored_features(net, training, rows, progress)
     if not training.recipe.augmentation.mirror:

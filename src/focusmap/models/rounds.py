@@ -15,7 +15,8 @@ from focusmap.models import configure, ensemble, ladder, ood, predictor, prepari
 from focusmap.models.folder import load_model, save_model
 from focusmap.models.manifest import write_manifest
 from focusmap.models.neighbours import share_alike
-from focusmap.models.training import Training, fit, seed_trainings, train_in_steps, train_one, with_focus
+from focusmap.models.train import fit, seed_trainings, train_one, with_focus, write_trained
+from focusmap.models.training import Training
 from focusmap.scale import answers_in_order, connected
 from focusmap.study import LADDER, Cohort, Run, RunOptions, fold_split, load_cohort, read_recipe, read_split
 
@@ -81,7 +82,7 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clo
 
     So all folds have their first answer before the first of them is given a second.
     """
-    climbs = [train_in_steps(training, options, clock) for training in trainings]
+    climbs = [_train_in_steps(training, options, clock) for training in trainings]
     while climbs:
         news: list[bool] = []
         for steps in tuple(climbs):
@@ -92,6 +93,20 @@ def _rounds(trainings: Sequence[Training], options: RunOptions, clock: rungs.Clo
                 news.append(is_new)
         if news:
             yield any(news)
+
+
+def _train_in_steps(training: Training, options: RunOptions, clock: rungs.Clock) -> Iterator[bool]:
+    """Train; whenever a model is done, yield whether the best one so far is another than before."""
+    if training.recipe.model != LADDER:
+        train_one(training, options)
+        yield True
+        return
+    before: predictor.Predictor | None = None
+    for rung in ladder.climb(training, options, clock):
+        if rung.model is not before:
+            write_trained(training, rung.model, rung.predictions, rung.attention)
+        yield rung.model is not before
+        before = rung.model
 
 
 @dataclass(frozen=True)
@@ -151,7 +166,7 @@ def _advance(turn: _Turn, options: RunOptions) -> Result:
     """Train up to the next model of a ladder; None where there is no further one."""
     lines, run = list[str](), turn.training.run
     clock = rungs.Clock(time.monotonic() + turn.ends - time.time(), turn.rest, turn.n_left)
-    steps = train_in_steps(turn.training, replace(options, say=lines.append), clock)
+    steps = _train_in_steps(turn.training, replace(options, say=lines.append), clock)
     before = read_json(run.ladder).get("chosen") if turn.n_answers else None
     if turn.n_answers:
         next(steps)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -14,12 +14,9 @@ from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
 from focusmap.models.manifest import library_versions
 from focusmap.models.predictor import EncodedImages, Predictor
+from focusmap.models.training import Training
 from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable
 from focusmap.study.covariates import Covariates, fit_covariates
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
-
 
 WORDS = "features.words"
 PROBE_ROWS = 4
@@ -187,7 +184,7 @@ def _fitted_from(card: ModelCard, arrays: Mapping[str, np.ndarray]) -> FittedRow
 N_FOR_WORDS = 500
 
 
-def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
+def fit_estimators(training: Training, options: RunOptions) -> RowModel:
     """Return one fitted estimator per target, each on the training rows whose truth it knows.
 
     Raises
@@ -210,7 +207,7 @@ def fit_estimators(training: "Training", options: RunOptions) -> RowModel:
     return row_model(fitted, training, covariates=covariates, features=features, n_inputs=values.shape[1])
 
 
-def _sample(training: "Training") -> np.ndarray:
+def _sample(training: Training) -> np.ndarray:
     """Return at most some hundred training images, of which visual words are made."""
     assert training.store is not None
     train = training.rows("train")
@@ -218,7 +215,7 @@ def _sample(training: "Training") -> np.ndarray:
     return training.store.pixels[training.store.rows(train.take(np.sort(chosen)).image_ids)]
 
 
-def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) -> Estimators:
+def _fit_targets(training: Training, values: np.ndarray, options: RunOptions) -> Estimators:
     train, recipe = training.rows("train"), training.recipe
     fitted = []
     for position, target in enumerate(train.task.targets):
@@ -234,7 +231,7 @@ def _fit_targets(training: "Training", values: np.ndarray, options: RunOptions) 
 
 def row_model(
     fitted: FittedRows,
-    training: "Training",
+    training: Training,
     *,
     n_inputs: int,
     covariates: Covariates | None = None,

@@ -2,17 +2,15 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import ladder_settings, usual_net, usual_rate
+from focusmap.models.configure import ladder_settings, preparation_for, usual_net, usual_rate
 from focusmap.models.fit_nets import training_data, untrained_net
-from focusmap.study import Cases, Recipe, Run, RunOptions, read_recipe
-
-if TYPE_CHECKING:
-    from focusmap.models.training import Training
+from focusmap.models.preparing import store_for
+from focusmap.models.training import Training
+from focusmap.study import Cases, Recipe, RunOptions, read_recipe
 
 FINE_TUNING: dict[str, object] = {
     "warmup_epochs": 1,
@@ -57,14 +55,15 @@ class Clock:
         return max(0.0, self.ends - time.monotonic() - self.rest) / self.n_left
 
 
-def fold_of(run: Run) -> str:
-    """Return the number of the fold that a run is; empty of a whole run.
-
-    >>> from pathlib import Path
-    >>> fold_of(Run(Path("runs/first"))), fold_of(Run(Path("runs/first/folds/2")))
-    ('', '2')
-    """
-    return run.folder.name if run.folder.parent.name == "folds" else ""
+def rung_training(name: str, training: Training, recipe: Recipe, options: RunOptions) -> Training:
+    """Return the training of a rung of the ladder: the same cohort and split, in its own size."""
+    assert training.store is not None
+    run = training.run.rung(name)
+    if preparation_for(recipe) == training.store.preparation:
+        return replace(training, run=run, recipe=recipe, is_answering=False)
+    # Folds share what is prepared.
+    store = store_for(training.cohort, recipe, training.run.whole.rung(name), replace(options, store=None))
+    return replace(training, run=run, recipe=recipe, store=store, is_answering=False)
 
 
 def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
@@ -78,7 +77,7 @@ def probe_recipe(recipe: Recipe, backbone: str) -> Recipe:
     return replace(recipe, model=model, ensemble=1, tta=mirrors, augmentation=as_it_is, cases=cases)
 
 
-def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
+def fine_tuned_recipe(training: Training, seconds: float, options: RunOptions) -> Recipe | None:
     """Return the recipe of fine-tuning that fits into some seconds, as measured by a few steps; None where none does.
 
     Settings that the user gives count; the others are `FINE_TUNING`, at the first size for which the time suffices.
@@ -103,7 +102,7 @@ def fine_tuned_recipe(training: "Training", seconds: float, options: RunOptions)
     return None
 
 
-def from_scratch_recipe(training: "Training", seconds: float, options: RunOptions) -> Recipe | None:
+def from_scratch_recipe(training: Training, seconds: float, options: RunOptions) -> Recipe | None:
     """Return the recipe of the usual net for volumes or small images, from random weights, as `fine_tuned_recipe`."""
     recipe = training.recipe
     if not recipe.shape:
@@ -115,11 +114,11 @@ def from_scratch_recipe(training: "Training", seconds: float, options: RunOption
 
 
 def _within(
-    recipe: Recipe, most_epochs: int, name: str, training: "Training", seconds: float, options: RunOptions
+    recipe: Recipe, most_epochs: int, name: str, training: Training, seconds: float, options: RunOptions
 ) -> Recipe | None:
     """Return a recipe with as many epochs as fit into some seconds, and an average over a tenth of the steps."""
     started = time.monotonic()
-    per_epoch = _seconds_per_epoch(training.rung(name, recipe, options), options)
+    per_epoch = _seconds_per_epoch(rung_training(name, training, recipe, options), options)
     seconds_left = TRAINING_SHARE * (seconds - (time.monotonic() - started))
     n_epochs = min(most_epochs, int(seconds_left / (per_epoch * recipe.ensemble))) if per_epoch else 0
     steps_per_epoch = -(-len(training.split.ids("train")) // recipe.batch_size)
@@ -128,13 +127,13 @@ def _within(
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
 
 
-def own_size(training: "Training") -> int:
+def own_size(training: Training) -> int:
     """Return the longer side of a typical image's file, in pixels; at least what the smallest net takes."""
     assert training.store is not None
     return max(16, int(np.median(training.store.source_shapes.max(axis=1))))
 
 
-def _seconds_per_epoch(training: "Training", options: RunOptions) -> float | None:
+def _seconds_per_epoch(training: Training, options: RunOptions) -> float | None:
     """Return what an epoch takes here, by a few steps; None where a batch does not fit into the memory."""
     from focusmap.training import training_seconds
 

@@ -15,7 +15,8 @@ from focusmap.basics import silent
 from focusmap.models import configure
 from focusmap.models.choice import PROBE, score, truth_of
 from focusmap.models.preparing import store_for
-from focusmap.models.training import Training, train_calibrated
+from focusmap.models.train import predict_part, train_calibrated
+from focusmap.models.training import Training
 from focusmap.nets import has_local_weights
 from focusmap.scale import answers_in_order
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
@@ -148,7 +149,7 @@ def inner_scores(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Iter
 
 
 def _inner_score(training: Training, options: RunOptions) -> float:
-    tune = training.predict(train_calibrated(training, options), "tune").predictions
+    tune = predict_part(train_calibrated(training, options), training, "tune").predictions
     of_tune = score(tune, truth_of(tune, training))
     return of_tune if np.isfinite(of_tune) else float("nan")
 

@@ -139,6 +139,20 @@ class Run:
         """Which rungs of the ladder were reached, and why one of them was chosen."""
         return self.folder / "ladder.json"
 
+    @property
+    def fold(self) -> str:
+        """The number of the fold that a run is; empty of a whole run.
+
+        >>> Run(Path("runs/first")).fold, Run(Path("runs/first/folds/2")).fold
+        ('', '2')
+        """
+        return self.folder.name if self.folder.parent.name == "folds" else ""
+
+    @property
+    def whole(self) -> "Run":
+        """The run of which this is a fold, or itself."""
+        return Run(self.folder.parent.parent) if self.fold else self
+
     def member(self, k: int) -> "Run":
         """Return where history and state of net number `k` of an ensemble over seeds lie."""
         return Run(self.folder / "seeds" / str(k)) if k else self
