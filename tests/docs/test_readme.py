@@ -61,6 +61,16 @@ def test_the_readmes_tell_the_same_in_both_languages():
     assert typed[0] == typed[1]
 
 
+def test_the_readmes_figures_are_those_of_the_results():
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    rows = rows[rows.index("| Public data | Aim | Reached |") + 2 :][:6]
+    results = (ROOT / "docs/results.md").read_text()
+    summary = results[results.index("## In short") : results.index("## The ladder on breast")]
+    for row in rows:
+        figures = re.findall(r"\.\d+|\d+ to \d+ s|\d+ s", row)
+        assert figures and all(figure in summary for figure in figures), row
+
+
 PAGES = ["README.md", "README.zh.md", "CONTRIBUTING.md", "SECURITY.md"]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 
