@@ -53,20 +53,21 @@ def test_masks_beside_images_are_their_masks():
         {"path": "b/b (2).png", "label": "b", "mask": ""},
         {"path": "b/x_mask.png", "label": "b", "mask": ""},
     ]
-    assert found.left_out == ("b/b (1)_mask_1.png",)
+    assert found.left_out == {"b/b (1)_mask_1.png": "a further mask of b/b (1).png"}
 
 
 def test_what_does_not_fit_is_left_out_and_named():
     found = index_images(["ill/a_1.png", "loose.png", "ill/a-2.png"], "{label}/{patient}_{n}.png")
     assert list(found.table["path"]) == ["ill/a_1.png"]
-    assert found.left_out == ("ill/a-2.png", "loose.png")
+    reason = "not as '{label}/{patient}_{n}.png' says"
+    assert found.left_out == {"ill/a-2.png": reason, "loose.png": reason}
 
 
 @given(st.permutations(["ill/a_1.png", "well/b_2.png", "loose.png", "ill/a_1_mask.png"]))
 def test_the_order_of_files_does_not_matter(images):
     found, sorted_found = index_images(images), index_images(sorted(images))
     pd.testing.assert_frame_equal(found.table, sorted_found.table)
-    assert found.left_out == sorted_found.left_out == ("loose.png",)
+    assert found.left_out == sorted_found.left_out == {"loose.png": "not in a folder that is named for its label"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def test_headers_become_columns_and_patients_pseudonyms(
     export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["index", str(export), "--out", str(tmp_path / "labels.csv")]) == 0
-    assert "report.dcm" in capsys.readouterr().out
+    excluded = "excluded: 1 image, DICOM object of modality SR, no image (export/study0/report.dcm)"
+    assert excluded in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
     assert len(table) == 6
     assert list(table["view"]) == ["LL", "PA"] * 3
@@ -43,11 +44,14 @@ def test_headers_become_columns_and_patients_pseudonyms(
     assert list(pd.read_csv(tmp_path / "labels.csv", dtype=str)["patient_id"]) == list(table["patient_id"])
 
 
-def test_a_list_of_labels_by_accession_is_joined(export: Path, tmp_path: Path) -> None:
+def test_a_list_of_labels_by_accession_is_joined(
+    export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "findings.csv").write_text("accession,effusion\nA0,0\nA3,1\nA9,1\n")
     asked = ["index", str(export), "--labels", str(tmp_path / "findings.csv"), "--out", str(tmp_path / "labels.csv")]
     assert main([*asked, "--identified"]) == 0
     table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
+    assert "excluded: 4 images, in no row of findings.csv (export/study1/film.dcm, " in capsys.readouterr().out
     assert list(table["accession"]) == ["A0", "A3"]
     assert list(table["effusion"]) == ["0", "1"]
     assert list(table["patient_id"]) == ["ID-0", "ID-1"]

@@ -2,13 +2,14 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import focusmap
-from focusmap.basics import Setting
+from focusmap.basics import Setting, listed
 from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
@@ -52,9 +53,9 @@ def print_answer(answer: "IndexAnswer") -> None:
         print(f"  {column}: {', '.join(f'{name} {count}' for name, count in counts.items())}")
     if "mask" in table:
         print(f"  masks: {(table['mask'] != '').sum()}")
-    if left_out:
-        more = ", ..." if len(left_out) > SHOWN else ""
-        print(f"  excluded: {len(left_out)} images ({', '.join(left_out[:SHOWN])}{more})")
+    for reason, n in Counter(left_out.values()).items():
+        files = listed([name for name, why in left_out.items() if why == reason], SHOWN, ", ")
+        print(f"  excluded: {n} image{'s' * (n > 1)}, {reason} ({files})")
     elsewhere = "" if answer.images == answer.labels.resolve().parent else f" --images {answer.images}"
     print(f"next: focusmap audit {answer.labels}{elsewhere}")
 

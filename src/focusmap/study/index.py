@@ -28,10 +28,10 @@ Reader: TypeAlias = Callable[[str], Fields | None]
 
 @dataclass(frozen=True)
 class Index:
-    """The rows of a label file, and the images that it leaves out: not where the others are, or further masks."""
+    """The rows of a label file, and the images that it leaves out, each with the reason."""
 
     table: pd.DataFrame
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 def index_images(images: Iterable[str], pattern: str | None = None, *, anywhere: bool = False) -> Index:
@@ -68,15 +68,16 @@ def index_images(images: Iterable[str], pattern: str | None = None, *, anywhere:
         name: {} if fields is None and anywhere and pattern is None else fields for name, fields in fields_of.items()
     }
     rows = [{"path": name, **fields} for name, fields in fields_of.items() if fields is not None]
+    wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
     if not rows:
-        wanted = f"as {pattern!r} says" if pattern is not None else "in a folder that is named for its label"
         raise InputError(
             f"none of {len(names)} images lies {wanted}; the first is {names[0]!r}. Say what the path means with "
             "--pattern, such as '{label}/{patient}_{n}.png'."
         )
     table = _with_masks(pd.DataFrame(rows).fillna(""), masks)
     listed = {*table["path"], *table.get("mask", ())}
-    return Index(table, tuple(name for name in names if name not in listed))
+    left_out = {name: f"not {wanted}" for name in names if name not in listed}
+    return Index(table, left_out | {name: f"a further mask of {masks[name]}" for name in left_out if name in masks})
 
 
 def masks_among(names: Sequence[str]) -> dict[str, str]:

@@ -70,16 +70,16 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     if not request.identified:
         _hide(table, out.with_suffix(".key"))
     write_table(out, table, escape=request.escape)
-    return IndexAnswer(out, images, study.Index(table, (*indexed.left_out, *left_out)))
+    return IndexAnswer(out, images, study.Index(table, {**indexed.left_out, **left_out}))
 
 
-def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, tuple[str, ...]]":
-    """Return the table with what headers and a list of labels say, and what is none of its images."""
+def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, dict[str, str]]":
+    """Return the table with what headers and a list of labels say, and why some of its images are left out."""
     headers = study.read_headers(images, list(table["path"]))
     if headers is None:
         if labels is not None:
             raise InputError(f"{labels}: --labels is for DICOM files; those here are none.")
-        return table, ()
+        return table, {}
     is_image = ~headers["modality"].isin(study.NO_IMAGES)
     new = [str(name) for name in headers if name not in table and (headers[name] != "").any()]
     joined = table.assign(**{name: headers[name] for name in new})[is_image]
@@ -89,8 +89,10 @@ def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "
             joined = study.join_labels(known, study.read_columns(labels))
         except InputError as error:
             raise InputError(f"{labels}: {error}") from None
-    left = [path for path in table["path"] if path not in set(joined["path"])]
-    return joined.reset_index(drop=True), tuple(left)
+    why = "DICOM object of modality " + headers["modality"] + ", no image"
+    left = dict(zip(table["path"], why.mask(is_image, f"in no row of {labels and labels.name}"), strict=True))
+    kept = set(joined["path"])
+    return joined.reset_index(drop=True), {path: reason for path, reason in left.items() if path not in kept}
 
 
 def _hide(table: "pd.DataFrame", key: Path) -> None:
