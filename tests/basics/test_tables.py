@@ -56,6 +56,21 @@ def test_gbk_is_read_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding", "said"),
+    [
+        ("path,진단,환자\n영상하나.png,양성,김철수\n영상둘.png,음성,이영희\n", "euc_kr", "Korean text (EUC-KR)"),
+        ("path,sex\na.png,男\nb.png,女\n", "gbk", "GBK text, though it may be Korean (EUC-KR): if names"),
+    ],
+)
+def test_korean_is_told_from_chinese_or_doubt_is_said(tmp_path, text, encoding, said):
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    table = read_table(tmp_path / "labels.csv")
+    assert ",".join(table.columns) == text.splitlines()[0]
+    assert [",".join(row) for row in table.to_numpy().tolist()] == text.splitlines()[1:]
+    assert table.attrs["read_as"].startswith(f"the table is read as {said}")
+
+
+@pytest.mark.parametrize(
     ("text", "encoding"),
     [
         ("path,Диагноз\nа.png,опухоль\n", "cp1251"),

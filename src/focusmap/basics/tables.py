@@ -34,6 +34,9 @@ MARKS = (
 WESTERN = frozenset(
     "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßàáâãäåæçèéêëìíîïñòóôõöøùúûüŒœŠšŽž°µ±²³·ºª«»¿¡–—‘’“”…€§´×\xa0"
 )  # fmt: skip
+FEWEST_HANGUL = 12
+"""So many different letters are all in the first half by chance in one Chinese text of 500."""
+MAYBE_HANGUL = ", though it may be Korean (EUC-KR): if names come out wrong, save the file as 'CSV UTF-8'"
 FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet runs, and one that was kept from that; full-width signs count in Asia."""
 NO_FORMULA = re.compile(r"[-+]*(?:[.,]?\d[\d.,]*(?:[eE][-+]?\d+)?%?)?")
@@ -123,8 +126,9 @@ def _unpacked(path: Path) -> bytes:
 def _decode(content: bytes, path: Path) -> tuple[str, str]:
     """Return the text, and what encoding it was taken for; the latter is empty for UTF-8.
 
-    Without a mark at its beginning, text that is not UTF-8 is GBK where its bytes come in pairs of common Chinese
-    letters, and Latin-1 where they are accented letters of Western Europe, alone or in two within a word.
+    Without a mark at its beginning, text that is not UTF-8 is GBK or EUC-KR where its bytes come in pairs of common
+    Chinese letters or of Hangul, and Latin-1 where they are accented letters of Western Europe, alone or in two within
+    a word.
     """
     for mark, name in MARKS:
         if content.startswith(mark):
@@ -141,7 +145,7 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
         guess = _legacy(content)
         if guess is None:
             raise _no_text(content, error.start, path, "UTF-8 text") from None
-        return content.decode(guess), {"gb18030": "GBK text", "cp1252": "Latin-1 text"}[guess]
+        return content.decode(guess[0]), guess[1]
 
 
 def _decode_as(encoding: str, content: bytes, path: Path) -> str:
@@ -156,26 +160,33 @@ def _no_text(content: bytes, start: int, path: Path, what: str) -> InputError:
     return InputError(f"{path} line {line}: is not {what}. Save the file as 'CSV UTF-8' and try again.")
 
 
-def _legacy(content: bytes) -> str | None:
-    """Return the encoding that text from before UTF-8 is certainly in; None where that is not certain."""
+def _legacy(content: bytes) -> tuple[str, str] | None:
+    """Return the encoding that text from before UTF-8 is most likely in, and what it is called; None of no likely one.
+
+    Hangul takes the first half of the places of common Chinese letters, of which two in five are in the other half.
+    """
     runs = re.findall(rb"[\x80-\xff]+", content)
     pairs = [run[i : i + 2] for run in runs for i in range(0, len(run), 2)]
     common = [len(pair) == 2 and (0xB0 <= pair[0] <= 0xD7 or 0xA1 <= pair[0] <= 0xA3) for pair in pairs]
     if sum(common) >= 0.8 * len(pairs) and all(len(run) % 2 == 0 for run in runs):
+        letters = {pair for pair in pairs if pair[0] >= 0xB0}
+        may_be_hangul = bool(letters) and max(letters) < b"\xc9"
+        is_hangul = may_be_hangul and len(letters) >= FEWEST_HANGUL
+        codec, called = ("cp949", "Korean text (EUC-KR)") if is_hangul else ("gb18030", "GBK text")
         try:
-            content.decode("gb18030")
+            content.decode(codec)
         except UnicodeDecodeError:
             return None
-        return "gb18030"
+        return codec, called + (MAYBE_HANGUL if may_be_hangul and not is_hangul else "")
     # An accented letter stands alone or, as in Größe, in two within a word.
     two = rb"[\xc0-\xff\xa0\x8a\x8c\x8e\x9a\x9c\x9e\x9f]{2}"
     in_words = rb"[A-Za-z]%b(?![\x80-\xff])|(?<![\x80-\xff])%b[A-Za-z]" % (two, two)
     is_seldom = all(len(run) == 1 for run in re.findall(rb"[\x80-\xff]+", re.sub(in_words, b"", content)))
     try:
-        letters = set(b"".join(runs).decode("cp1252"))
+        western = set(b"".join(runs).decode("cp1252"))
     except UnicodeDecodeError:
         return None
-    return "cp1252" if letters <= WESTERN and is_seldom else None
+    return ("cp1252", "Latin-1 text") if western <= WESTERN and is_seldom else None
 
 
 def _separator(peek: str) -> str:
