@@ -13,8 +13,8 @@ from focusmap.nets import Architecture, FocusNet, build_net
 from focusmap.study import Augmentation, Recipe
 from focusmap.training.batches import Drawn
 from focusmap.training.epoch import forward_store, training_batch
+from focusmap.training.history import EpochRecord, tune_auroc
 from focusmap.training.loop import FitOptions, fit, open_session
-from focusmap.training.optimisation import EpochRecord, tune_auroc
 from support.models import unseal
 from support.small_study import QUICK, plain_net, study, weights
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from focusmap.nets import architecture_of, build_net
-from focusmap.training.epoch import draw_shift, equivariance, shifted, sparsity
 from focusmap.training.loop import FitOptions, fit
+from focusmap.training.map_losses import draw_shift, equivariance, shifted, sparsity
 from support.small_study import QUICK, study
 
 GRIDS = [(6, 5), (4, 5, 3)]

@@ -9,12 +9,12 @@ from torch import nn
 
 from focusmap.nets import Architecture, build_net
 from focusmap.study import Recipe
+from focusmap.training.history import EpochRecord
 from focusmap.training.optimisation import (
     END_SHARE,
     OPTIMIZERS,
     PLATEAU_EPOCHS,
     PLATEAU_FACTOR,
-    EpochRecord,
     WeightAverage,
     learning_rate,
     make_optimizer,

@@ -3,11 +3,7 @@ from .card import read_card as read_card
 from .challenge import Challenge as Challenge
 from .challenge import frozen_features as frozen_features
 from .challenge import run_challenge as run_challenge
-from .configure import baseline_of as baseline_of
-from .configure import cases_of as cases_of
 from .configure import ladder_settings as ladder_settings
-from .configure import model_name as model_name
-from .configure import rows_for as rows_for
 from .covers import covers_of as covers_of
 from .elsewhere import simpler_elsewhere as simpler_elsewhere
 from .elsewhere import write_drift as write_drift
@@ -50,6 +46,10 @@ from .rounds import OnModel as OnModel
 from .rounds import ignore_model as ignore_model
 from .rounds import train_all as train_all
 from .rounds import train_baseline as train_baseline
+from .suitability import baseline_of as baseline_of
+from .suitability import cases_of as cases_of
+from .suitability import model_name as model_name
+from .suitability import rows_for as rows_for
 from .tracking import track as track
 from .tuning import N_FOLDS as N_FOLDS
 from .tuning import InnerFolds as InnerFolds

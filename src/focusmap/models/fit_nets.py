@@ -11,9 +11,8 @@ import pandas as pd
 
 from focusmap import nets
 from focusmap.basics import Json, reason_entries, write_table
+from focusmap.models import configure, manifest
 from focusmap.models.card import ModelCard
-from focusmap.models.configure import TABLE_RATE
-from focusmap.models.manifest import library_versions
 from focusmap.models.predictor import Predictor
 from focusmap.models.rows import RowModel, row_model
 from focusmap.models.training import Training
@@ -166,7 +165,7 @@ def net_card(net: "nets.FocusNet", training: Training, architecture: dict[str, J
         temperatures={},
         scales=nets.continuous_scales(task, labelled(training, "train").truth),
         probe={},
-        versions=library_versions(),
+        versions=manifest.library_versions(),
         training=facts,
     )
 
@@ -213,7 +212,7 @@ STACK_PENALTY = 1.0
 def _fused_late(of_images: "CaseModel", training: Training, options: RunOptions) -> "CaseModel":
     """Return a model of cases with a model of their table beside it, whose answers are weighed as the recipe says."""
     recipe = training.recipe
-    rate = {"model": TABLE_NET, "learning_rate": TABLE_RATE}
+    rate = {"model": TABLE_NET, "learning_rate": configure.TABLE_RATE}
     of_table = replace(training, run=Run(training.run.folder / "table"), recipe=replace(recipe, **rate))  # type: ignore[arg-type]
     table = cast(RowModel, fit_net(of_table, options))
     even = {target.name: _even(target) for target in training.cohort.task.targets}

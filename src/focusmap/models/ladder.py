@@ -19,10 +19,8 @@ import numpy as np
 from focusmap import nets
 from focusmap.basics import Json, Reason, read_json, read_table, reason_entries, write_json
 from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions
-from focusmap.models import choice, configure, ensemble, folder, predictor
-from focusmap.models.mirroring import decide_mirroring, mirroring_of_folds
+from focusmap.models import choice, configure, ensemble, folder, mirroring, predictor, train
 from focusmap.models.rungs import Clock, fine_tuned_recipe, from_scratch_recipe, own_size, probe_recipe, rung_training
-from focusmap.models.train import calibrated_on_tune, predict_parts, train_calibrated, write_trained
 from focusmap.models.training import Training
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
 
@@ -81,7 +79,7 @@ def climb(training: Training, options: RunOptions, clock: Clock) -> Iterator[cho
     """
     earlier = read_json(training.run.ladder) if training.run.ladder.is_file() else {}
     backbone = configure.ladder_settings(options.devices).backbone
-    decided, mirror = decide_mirroring(training, probe_recipe(training.recipe, backbone), options)
+    decided, mirror = mirroring.decide_mirroring(training, probe_recipe(training.recipe, backbone), options)
     training = replace(training, recipe=decided)
     done = [rung for name in SINGLE if (rung := _read_rung(name, training, earlier))]
     climbing = _Climb(training, options, mirror, done)
@@ -148,13 +146,13 @@ def _train_rung(name: str, training: Training, recipe: Recipe, options: RunOptio
     started = time.monotonic()
     of_rung = rung_training(name, training, recipe, options)
     recipe.to_yaml(of_rung.run.recipe)
-    model = train_calibrated(of_rung, options)
+    model = train.train_calibrated(of_rung, options)
     if name == choice.FINE_TUNED:
         trained, model = model, _over_sizes(model, training, recipe)
         # Asked of the images that the ladder holds, which are larger than those that it learnt from.
         of_rung = of_rung if model is trained else replace(of_rung, store=training.store)
-    predictions, attention = predict_parts(model, of_rung)
-    write_trained(of_rung, model, predictions, attention)
+    predictions, attention = train.predict_parts(model, of_rung)
+    train.write_trained(of_rung, model, predictions, attention)
     seconds = time.monotonic() - started
     rung = choice.Rung(name, model, predictions, seconds, attention)
     score = choice.score(rung.tune, choice.truth_of(rung.tune, training))
@@ -175,7 +173,7 @@ def _over_sizes(model: predictor.Predictor, training: Training, recipe: Recipe) 
     views = nets.views_over_sizes(recipe.size, training.recipe.size, mirrors=bool(recipe.augmentation.mirror))
     if len(views) < 2 or not training.split.ids("tune") or recipe.cases != "pictures":
         return model
-    return calibrated_on_tune(over_views(cast(Model, model), views, training.store.preparation), training)
+    return train.calibrated_on_tune(over_views(cast(Model, model), views, training.store.preparation), training)
 
 
 def _mean_rung(rungs: Sequence[choice.Rung], training: Training) -> choice.Rung:
@@ -243,7 +241,7 @@ def write_ladder_of_folds(run: Run) -> None:
         "rungs": [_mean_entry(name, rungs, chosen=name == usual) for name, rungs in entries.items()],
         "chosen": usual,
         **reason_entries(Reason("rung-of-folds", names=", ".join(f"{name} ({n})" for name, n in chosen.items()))),
-        "mirror": mirroring_of_folds(ladders),
+        "mirror": mirroring.mirroring_of_folds(ladders),
         "finished": all(bool(ladder.get("finished", True)) for ladder in ladders),
     }
     write_json(run.ladder, content, sealed=True)

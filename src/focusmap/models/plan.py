@@ -9,9 +9,7 @@ import numpy as np
 
 from focusmap.audit import Finding, ImageSummary, audit_table, look_at_sample
 from focusmap.images import Store
-from focusmap.models import fit_nets
-from focusmap.models.configure import check_model, model_name, preparation_for, resolved, rows_for
-from focusmap.models.preparing import split, split_of_images
+from focusmap.models import configure, fit_nets, preparing, suitability
 from focusmap.models.training import Training
 from focusmap.study import Recipe, Run, RunOptions, Split, check_learnable, fit_covariates, fold_split
 from focusmap.study.cohort import Cohort, refuse_constant
@@ -67,12 +65,12 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         If there is no model for the study, it cannot be split, or there is nothing to learn from.
     """
     refuse_constant(cohort)
-    check_model(cohort, options.recipe)
-    is_shown_images = model_name(cohort, options.recipe).shown == "images"
+    suitability.check_model(cohort, options.recipe)
+    is_shown_images = suitability.model_name(cohort, options.recipe).shown == "images"
     image_summary = look_at_sample(cohort) if is_shown_images else None
-    recipe = resolved(cohort, options.recipe, image_summary, options)
-    rows = rows_for(cohort, recipe)
-    divided = split(rows, options)
+    recipe = configure.resolved(cohort, options.recipe, image_summary, options)
+    rows = suitability.rows_for(cohort, recipe)
+    divided = preparing.split(rows, options)
     parts = [fold_split(divided, k) for k in range(divided.n_folds)] or [divided]
     _check_train(rows, recipe, parts)
     is_net = parse_model(recipe.model).engine == "net"
@@ -86,7 +84,7 @@ def estimate(cohort: Cohort, options: RunOptions) -> Plan:
         disk_mb=_disk_mb(recipe, len(cohort)),
         weights_mb=max(1, round(weights_mb)),
         n_maps=_n_maps(rows, divided) if is_net and is_shown_images else 0,
-        blocking=audit_table(cohort, split_of_images(divided, rows)).blocking(options.accept),
+        blocking=audit_table(cohort, preparing.split_of_images(divided, rows)).blocking(options.accept),
     )
 
 
@@ -131,7 +129,7 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
 
 def _noise(rows: Cohort, recipe: Recipe) -> Store:
     """Return prepared images of the right shape, one in memory for all."""
-    preparation = preparation_for(recipe)
+    preparation = configure.preparation_for(recipe)
     image_ids = rows.image_ids if rows.images is None else list(rows.images["image_id"])
     n, shape = len(image_ids), preparation.input_shape
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

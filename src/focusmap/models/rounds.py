@@ -11,10 +11,8 @@ import pandas as pd
 
 from focusmap.basics import read_json, read_table, silent, write_table
 from focusmap.evaluation import baseline_run, joined, of_images, read_predictions, reference_of, write_predictions
-from focusmap.models import configure, ensemble, ladder, ood, predictor, preparing, rungs
-from focusmap.models.folder import load_model, save_model
+from focusmap.models import ensemble, folder, ladder, neighbours, ood, predictor, preparing, rungs, suitability
 from focusmap.models.manifest import write_manifest
-from focusmap.models.neighbours import share_alike
 from focusmap.models.train import fit, seed_trainings, train_one, with_focus, write_trained
 from focusmap.models.training import Training
 from focusmap.scale import answers_in_order, connected
@@ -178,11 +176,11 @@ def _advance(turn: _Turn, options: RunOptions) -> Result:
 def train_baseline(run: Run, options: RunOptions) -> None:
     """Train the simple model that the recipe sets beside a trained run, on the same split, unless it is that one."""
     cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
-    name = configure.baseline_of(recipe)
+    name = suitability.baseline_of(recipe)
     if name in ("none", recipe.model):
         return
     simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
-    configure.check_model(cohort, simple)
+    suitability.check_model(cohort, simple)
     store = preparing.store_for(cohort, simple, run, options)
     for training in trainings_of(run, preparing.Prepared(cohort, read_split(run.split, cohort), store, simple)):
         baseline = baseline_run(training.run)
@@ -218,7 +216,7 @@ def _save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     from focusmap.models.map_thresholds import with_map_thresholds
     from focusmap.models.net import views_of
 
-    cohort, models = prepared.cohort, [load_model(part.model) for part in run.parts()]
+    cohort, models = prepared.cohort, [folder.load_model(part.model) for part in run.parts()]
     pooled = read_predictions(run.predictions("tune"), cohort.task)
     truth = cohort.of(list(pooled.ids["image_id"])).truth
     mean = ensemble.combine(models, views_of(models[0].card), "folds")
@@ -227,9 +225,9 @@ def _save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
         tunes = [cohort.of(fold_split(prepared.split, k).ids("tune")) for k in range(len(models))]
         pairs = zip(map(with_focus, models), tunes, strict=True)
         model = with_map_thresholds(net, [(of_fold, reference_of(tune)) for of_fold, tune in pairs if of_fold])
-    save_model(model, run.model)
+    folder.save_model(model, run.model)
     ood.share_ood(run)
-    share_alike(run)
+    neighbours.share_alike(run)
 
 
 def _pool_predictions(run: Run, cohort: Cohort, part: str) -> None:

@@ -12,10 +12,7 @@ import pandas as pd
 
 from focusmap.audit import look_at_sample
 from focusmap.basics import silent
-from focusmap.models import configure
-from focusmap.models.choice import PROBE, score, truth_of
-from focusmap.models.preparing import store_for
-from focusmap.models.train import predict_part, train_calibrated
+from focusmap.models import choice, configure, preparing, suitability, train
 from focusmap.models.training import Training
 from focusmap.nets import has_local_weights
 from focusmap.scale import answers_in_order
@@ -89,21 +86,21 @@ def models_to_try(rows: Cohort, recipe: Recipe, options: RunOptions) -> tuple[st
     if recipe.model != "auto":
         return (recipe.model,)
     if not rows.has_images:
-        return (configure.TABLE_DEFAULT, configure.TABLE_BASELINE)
+        return (suitability.TABLE_DEFAULT, suitability.TABLE_BASELINE)
     summary = look_at_sample(rows)
     sized = configure.resolved(rows, replace(recipe, model="auto", weights="none"), summary, options)
     nets: list[str] = [configure.usual_net(sized)]
     backbone = configure.ladder_settings(options.devices).backbone
     if recipe.weights == "auto" and summary.dimensions == 2 and has_local_weights(backbone):
-        nets = [backbone, f"{backbone}-{PROBE}", *nets]
-    return (*nets, configure.IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
+        nets = [backbone, f"{backbone}-{choice.PROBE}", *nets]
+    return (*nets, suitability.IMAGE_BASELINE) if summary.dimensions == 2 and rows.images is None else tuple(nets)
 
 
 def draw_recipe(trial: Trial, recipe: Recipe, models: Sequence[str]) -> Recipe:
     """Return a recipe with the settings that a trial draws; what `first_trial` names gives the recipe as it is."""
     model = trial.suggest_categorical("model", models) if len(models) > 1 else models[0]
     recipe = replace(recipe, model=model)
-    if parse_model(model).engine == "estimator" or model.endswith(f"-{PROBE}"):
+    if parse_model(model).engine == "estimator" or model.endswith(f"-{choice.PROBE}"):
         return recipe
     factor = trial.suggest_categorical("augmentation", (0.0, 0.5, 1.0, 1.5))
     scaled = {name: getattr(recipe.augmentation, name) * factor for name in AUGMENTED}
@@ -132,7 +129,7 @@ def inner_scores(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Iter
     """
     quiet, place = replace(options, progress=silent, say=lambda _: None), inner.folder.absolute() / "trial"
     shutil.rmtree(place, ignore_errors=True)
-    store = store_for(inner.rows, recipe, Run(inner.folder), quiet)
+    store = preparing.store_for(inner.rows, recipe, Run(inner.folder), quiet)
     trainings = [
         Training(Run(place / str(k)), inner.rows, split, store, recipe, is_answering=False)
         for k, split in enumerate(inner.splits())
@@ -149,8 +146,8 @@ def inner_scores(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Iter
 
 
 def _inner_score(training: Training, options: RunOptions) -> float:
-    tune = predict_part(train_calibrated(training, options), training, "tune").predictions
-    of_tune = score(tune, truth_of(tune, training))
+    tune = train.predict_part(train.train_calibrated(training, options), training, "tune").predictions
+    of_tune = choice.score(tune, choice.truth_of(tune, training))
     return of_tune if np.isfinite(of_tune) else float("nan")
 
 

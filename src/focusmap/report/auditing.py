@@ -5,8 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from focusmap.audit import (
+    Audit,
+    AuditOptions,
+    Inspection,
+    audit_against,
+    audit_inspected,
+    refuse_blocking,
+    refuse_masks,
+)
 from focusmap.basics import FocusmapError, Json, Language, items, number, write_json
 from focusmap.figures import Tile, write_sheet
 from focusmap.images import middle_slice, read_image
@@ -15,9 +24,6 @@ from focusmap.report.words import words_in
 from focusmap.scale import write_unread
 from focusmap.study import Cohort, Roster, RunOptions, Split, roster_of
 
-if TYPE_CHECKING:
-    from focusmap.audit import Audit, AuditOptions, Inspection
-
 SHOWN_PAIRS, SHOWN_CROPS, AROUND = 8, 24, 0.05
 SHEET_PIXELS = 256
 LOOKS = ".looks"
@@ -25,13 +31,11 @@ LOOKS = ".looks"
 
 def audited(
     cohort: Cohort, out: Path, options: RunOptions, split: Split | None = None, against: Roster | None = None
-) -> "Audit":
+) -> Audit:
     """Return the audit of a cohort and write it to the folder `out`.
 
     Without `split`, the declared one is judged; patients and images of `against` must not stand in the cohort.
     """
-    from focusmap.audit import Inspection, audit_against, audit_inspected
-
     settings = _settings(options, out)
     shared = audit_against(roster_of(cohort), against, settings) if against is not None else []
     inspection = Inspection(cohort, settings)
@@ -42,9 +46,7 @@ def audited(
     return result
 
 
-def _settings(options: RunOptions, out: Path) -> "AuditOptions":
-    from focusmap.audit import AuditOptions
-
+def _settings(options: RunOptions, out: Path) -> AuditOptions:
     seed, kept = options.recipe.seed, out / LOOKS
     return AuditOptions(options.accept, options.workers, seed, options.progress, options.cluster, kept)
 
@@ -58,19 +60,15 @@ class TrainingAudit:
     options: RunOptions
 
     @cached_property
-    def _inspection(self) -> "Inspection":
-        from focusmap.audit import Inspection
-
+    def _inspection(self) -> Inspection:
         return Inspection(self.cohort, _settings(self.options, self.out))
 
     def near_groups(self) -> tuple[tuple[str, ...], ...]:
         """Return the ids of images that are to stand in one part; none where the user wants none."""
         return self._inspection.near_groups if self.options.group_near_duplicates else ()
 
-    def judged(self, split: Split) -> "Audit":
+    def judged(self, split: Split) -> Audit:
         """Return the audit with a split; `RefusedError` if a finding blocks, `InputError` if a mask does not fit."""
-        from focusmap.audit import audit_inspected, refuse_blocking, refuse_masks
-
         result = audit_inspected(self._inspection, split)
         write_audit(result, self.cohort, self.out, self.options.language)
         refuse_blocking(result, self.options, self.out)
@@ -78,7 +76,7 @@ class TrainingAudit:
         return result
 
 
-def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -> Path:
+def write_audit(audit: Audit, cohort: Cohort, out: Path, language: Language) -> Path:
     """Write the audit of a cohort to the folder `out`, which needs no looks any more; return the page."""
     write_json(out / "audit.json", audit.to_dict(), sealed=True)
     shutil.rmtree(out / LOOKS, ignore_errors=True)
@@ -95,7 +93,7 @@ def write_audit(audit: "Audit", cohort: Cohort, out: Path, language: Language) -
     return render_audit(audit.to_dict(), images, out, language)
 
 
-def _write_pairs(audit: "Audit", cohort: Cohort, folder: Path) -> list[PairImage]:
+def _write_pairs(audit: Audit, cohort: Cohort, folder: Path) -> list[PairImage]:
     """Write the most alike images side by side."""
     duplicates = cast(dict[str, list[dict[str, object]]], audit.overview.get("duplicates", {}))
     written = []
@@ -114,7 +112,7 @@ def _write_sheet(cohort: Cohort, image_ids: Sequence[str], path: Path) -> bool:
     return bool(tiles)
 
 
-def _crops(audit: "Audit", cohort: Cohort) -> Iterator[Tile]:
+def _crops(audit: Audit, cohort: Cohort) -> Iterator[Tile]:
     """Yield what is burnt into images, one crop per image, with some of what lies around."""
     marks = cast(Sequence[dict[str, Json]], audit.overview.get("marks", ()))
     first = {str(mark["image_id"]): mark for mark in reversed(marks)}

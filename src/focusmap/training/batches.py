@@ -7,17 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from focusmap.images import SIDECAR, open_store, standardise
+from focusmap.images import SIDECAR, Store, open_store, standardise
 from focusmap.nets import CHANNELS_LAST, CaseBatch
 from focusmap.study import Cohort, EncodedTable, Sampling, Task, images_of, split_by_size, view_numbers
-
-if TYPE_CHECKING:
-    from focusmap.images import Store
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class CaseInputs:
     """
 
     image_ids: tuple[str, ...]
-    store: "Store"
+    store: Store
     images: np.ndarray
     views: np.ndarray
     starts: np.ndarray
@@ -83,15 +80,15 @@ class CaseInputs:
         return (rows[start:stop] for start, stop in split_by_size(self.sizes(rows), n_images))
 
 
-def _folder_or_store(store: "Store") -> "Store | Path":
+def _folder_or_store(store: Store) -> Store | Path:
     return store.folder if (store.folder / SIDECAR).is_file() else store
 
 
-def _reopened_cases(image_ids: tuple[str, ...], store: "Store | Path", *rest: np.ndarray) -> CaseInputs:
+def _reopened_cases(image_ids: tuple[str, ...], store: Store | Path, *rest: np.ndarray) -> CaseInputs:
     return CaseInputs(image_ids, open_store(store) if isinstance(store, Path) else store, *rest)
 
 
-def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np.ndarray | None = None) -> CaseInputs:
+def case_inputs(cohort: Cohort, store: Store, views: Sequence[str], values: np.ndarray | None = None) -> CaseInputs:
     """Return a cohort's cases as a training takes them.
 
     Parameters
@@ -122,7 +119,7 @@ def case_inputs(cohort: Cohort, store: "Store", views: Sequence[str], values: np
     )
 
 
-Inputs: TypeAlias = "Store | EncodedTable | CaseInputs"
+Inputs: TypeAlias = Store | EncodedTable | CaseInputs
 """What a training draws its batches from."""
 Shown: TypeAlias = torch.Tensor | CaseBatch
 """What a net is shown at once: images, rows of a table, or cases."""

@@ -14,7 +14,8 @@ from focusmap.basics import InputError, Json, MissingFileError, atomic, check_se
 from focusmap.nets import CHANNELS_LAST, FocusNet
 from focusmap.study import Recipe
 from focusmap.training.batches import TrainingData
-from focusmap.training.optimisation import EpochRecord, WeightAverage, make_optimizer, restore_state, state_tensors
+from focusmap.training.history import EpochRecord
+from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
 
 FACTS = "focusmap"
 

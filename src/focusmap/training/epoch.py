@@ -1,7 +1,4 @@
-"""One epoch: a pass over train that moves the weights, and a pass over tune that judges their average.
-
-Whatever its label, a focus map should be small, and move with the image; that is a part of the loss.
-"""
+"""One epoch: a pass over train that moves the weights, and a pass over tune that judges their average."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,61 +14,13 @@ from torch import Tensor, nn
 from focusmap.basics import InputError
 from focusmap.nets import CaseBatch, LossParts, TaskLoss, stages_of
 from focusmap.study import EncodedTable, Recipe, at_once, split_evenly
+from focusmap.training import checkpoint, devices, history, map_losses, optimisation
 from focusmap.training.augmentation import augment, draw_partners
-from focusmap.training.batches import CaseInputs, Drawn, Shown, TrainingData, draw_epoch, rarity_of, read_batch
-from focusmap.training.checkpoint import TrainingState
-from focusmap.training.devices import DepthwiseInFloat32
-from focusmap.training.optimisation import EpochRecord, learning_rate, set_learning_rate, tune_auroc
+from focusmap.training.batches import CaseInputs, Drawn, Inputs, Shown, TrainingData, draw_epoch, rarity_of, read_batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
-
-    from focusmap.training.batches import Inputs
-
-
-SHIFT_STREAM = 2
-LARGEST_SHIFT = 0.25  # of the side
-
-
-def sparsity(maps: Tensor) -> Tensor:
-    """Return the mean of maps ``(N, L, *spatial)`` between 0 and 1: the share of the image that they cover."""
-    return maps.mean()
-
-
-def equivariance(maps: Tensor, moved: Tensor, cells: Sequence[int]) -> Tensor:
-    """Return the mean squared difference of the maps of moved images from the moved maps, where both see the same.
-
-    After Wang et al. 2020 (SEAM, eq. 2), with shifts alone.
-
-    Parameters
-    ----------
-    maps, moved
-        ``(N, L, *spatial)`` of the images, and of the images moved by `cells`.
-    cells
-        Shift along each axis in cells of the maps, as `shifted` takes it.
-
-    >>> import torch
-    >>> maps = torch.tensor([[[1.0, 0.0, 0.0]]])
-    >>> [float(equivariance(maps, torch.tensor([[row]]), [1])) for row in ([9.0, 1.0, 0.0], [9.0, 0.0, 0.0])]
-    [0.0, 0.5]
-    """
-    inside = (..., *(slice(max(step, 0), min(step, 0) or None) for step in cells))
-    return (moved - shifted(maps, cells))[inside].square().mean()
-
-
-def shifted(x: Tensor, steps: Sequence[int]) -> Tensor:
-    """Return ``(N, C, *spatial)`` moved by `steps` along each spatial axis; what leaves comes in at the other end."""
-    return x.roll(tuple(steps), dims=tuple(range(2, x.ndim)))
-
-
-def draw_shift(grid: Sequence[int], seed: int, step: int) -> tuple[int, ...]:
-    """Return a shift in cells along each axis of `grid`, a function of (seed, step), never zero along all axes."""
-    key = np.array([seed & 0xFFFFFFFF, step], dtype=np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, SHIFT_STREAM]))
-    largest = [max(int(side * LARGEST_SHIFT), 1) for side in grid]
-    drawn = tuple(int(generator.integers(-n, n + 1)) for n in largest)
-    return drawn if any(drawn) else (1, *drawn[1:])
 
 
 EVALUATION_BATCH = 64
@@ -84,7 +33,7 @@ class Session:
     `forward` and `optimizer` are Fabric's wrappers around those of `state`.
     """
 
-    state: TrainingState
+    state: checkpoint.TrainingState
     data: TrainingData
     recipe: Recipe
     loss: TaskLoss
@@ -111,7 +60,7 @@ class Batch:
     truths: tuple[tuple[Tensor, Tensor | None], ...]
 
 
-def run_epoch(session: Session) -> EpochRecord:
+def run_epoch(session: Session) -> history.EpochRecord:
     """Train for the next epoch and return its record, not yet compared with the earlier ones.
 
     Raises
@@ -127,7 +76,7 @@ def run_epoch(session: Session) -> EpochRecord:
         raise InputError(f"epoch {epoch + 1}: the training loss is {total}. Try a learning_rate below {rate:g}.")
     # One process's word holds for all: they stop together.
     tune_loss, area = session.fabric.broadcast(judge(session))
-    return EpochRecord(
+    return history.EpochRecord(
         epoch=epoch + 1,
         train_loss=total,
         tune_loss=tune_loss,
@@ -149,8 +98,8 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
     sums = torch.zeros(3, device=session.fabric.device)
     with _seeded(recipe.seed, epoch + (session.fabric.global_rank << 40)):
         for step in range(n_steps):
-            rate = learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
-            set_learning_rate(session.state.optimizer, rate)
+            rate = optimisation.learning_rate(recipe, epoch + (step + 0.5) / n_steps, session.state.records)
+            optimisation.set_learning_rate(session.state.optimizer, rate)
             together = batches[step * recipe.accumulate : (step + 1) * recipe.accumulate]
             sums += take_step(session, [drawn.take(chosen) for chosen in together], epoch)
     total, positive, negative = (session.fabric.all_reduce(sums, reduce_op="sum") / len(drawn.positions)).tolist()
@@ -198,10 +147,10 @@ def judge(session: Session) -> tuple[float | None, float | None]:
     with session.fabric.autocast():
         logits = forward_store(session.state.average.net, session.data.store, tune.image_ids)
     parts = session.loss(logits, torch.from_numpy(tune.truth).float().to(logits.device))
-    return float(parts.total), tune_auroc(session.data.task, logits.cpu().double().numpy(), tune.truth)
+    return float(parts.total), history.tune_auroc(session.data.task, logits.cpu().double().numpy(), tune.truth)
 
 
-def forward_store(net: nn.Module, store: "Inputs", image_ids: Sequence[str]) -> Tensor:
+def forward_store(net: nn.Module, store: Inputs, image_ids: Sequence[str]) -> Tensor:
     """Return the float32 logits ``(N, L)`` of images of a store, without dropout and without gradients."""
     device = next(net.parameters()).device
     net.eval()
@@ -210,7 +159,7 @@ def forward_store(net: nn.Module, store: "Inputs", image_ids: Sequence[str]) -> 
     return torch.cat(parts)
 
 
-def _chunks(store: "Inputs", rows: np.ndarray) -> Iterator[np.ndarray]:
+def _chunks(store: Inputs, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield rows of a store, as many together as go through a net at once."""
     if isinstance(store, EncodedTable):
         return split_evenly(rows, EVALUATION_BATCH)
@@ -233,7 +182,7 @@ def take_step(session: Session, together: Sequence[Drawn], epoch: int) -> Tensor
     for drawn in together:
         of_process = np.array_split(np.arange(len(drawn.positions)), fabric.world_size)[fabric.global_rank]
         batch = training_batch(session, drawn.take(of_process), epoch)
-        with DepthwiseInFloat32():
+        with devices.DepthwiseInFloat32():
             parts, penalty = _loss_of(session, batch)
         fabric.backward((parts.total + penalty) / len(together))
         share = len(drawn.positions) / fabric.world_size
@@ -267,13 +216,13 @@ def _forward(session: Session, images: Shown) -> tuple[Tensor, Tensor]:
         return logits, logits.new_zeros(())
     assert isinstance(images, Tensor), "a recipe for focus maps of cases is refused"
     logits, maps = session.forward.forward_with_focus(images)
-    penalty = recipe.sparsity * sparsity(maps)
+    penalty = recipe.sparsity * map_losses.sparsity(maps)
     if recipe.equivariance:
         grid = maps.shape[2:]
-        cells = draw_shift(grid, recipe.seed, session.state.n_steps)
+        cells = map_losses.draw_shift(grid, recipe.seed, session.state.n_steps)
         pixels = [step * round(side / n) for step, side, n in zip(cells, images.shape[2:], grid, strict=True)]
-        _, moved = session.forward.forward_with_focus(shifted(images, pixels))
-        penalty = penalty + recipe.equivariance * equivariance(maps, moved, cells)
+        _, moved = session.forward.forward_with_focus(map_losses.shifted(images, pixels))
+        penalty = penalty + recipe.equivariance * map_losses.equivariance(maps, moved, cells)
     return logits, penalty
 
 

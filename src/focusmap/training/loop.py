@@ -19,7 +19,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from focusmap.basics import FocusmapError, InputError
 from focusmap.nets import FocusNet, LossOptions, task_loss
 from focusmap.study import Recipe, check_learnable
-from focusmap.training import batches, checkpoint, epoch, optimisation
+from focusmap.training import batches, checkpoint, epoch, history
 from focusmap.training.devices import choose_devices, open_fabric
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class FitOptions:
 
 def fit(
     net: FocusNet, data: batches.TrainingData, recipe: Recipe, options: FitOptions = FitOptions()
-) -> Iterator[optimisation.EpochRecord]:
+) -> Iterator[history.EpochRecord]:
     """Train `net` and yield a record after each epoch, its state saved by then.
 
     When the generator ends, `net` holds the averaged weights: of the best epoch on tune where the recipe has
@@ -92,7 +92,7 @@ def fit(
     net.requires_grad_(True).eval()
 
 
-def _epochs(session: epoch.Session, options: FitOptions) -> Iterator[optimisation.EpochRecord]:
+def _epochs(session: epoch.Session, options: FitOptions) -> Iterator[history.EpochRecord]:
     """Yield the records of the epochs that a checkpoint holds, then of those that are trained now."""
     state, recipe = session.state, session.recipe
     identity = checkpoint.identity_of(state.net, session.data, recipe)
@@ -100,8 +100,8 @@ def _epochs(session: epoch.Session, options: FitOptions) -> Iterator[optimisatio
         yield from state.records
     while not _ended(state.records, recipe):
         record = epoch.run_epoch(session)
-        improved = optimisation.is_improved(record, state.records, recipe.monitor)
-        state.records.append(replace(record, improved=improved, note=optimisation.note_on(record, recipe.monitor)))
+        improved = history.is_improved(record, state.records, recipe.monitor)
+        state.records.append(replace(record, improved=improved, note=history.note_on(record, recipe.monitor)))
         if improved and recipe.patience:
             checkpoint.keep_best(state)
         if options.checkpoint is not None and session.fabric.is_global_zero:
@@ -176,8 +176,8 @@ def open_session(
     return epoch.Session(state, data, recipe, loss.to(fabric.device), fabric, forward, optimizer)
 
 
-def _ended(records: list[optimisation.EpochRecord], recipe: Recipe) -> bool:
-    waited = bool(recipe.patience) and optimisation.epochs_since_best(records) >= recipe.patience
+def _ended(records: list[history.EpochRecord], recipe: Recipe) -> bool:
+    waited = bool(recipe.patience) and history.epochs_since_best(records) >= recipe.patience
     return len(records) >= recipe.epochs or (waited and bool(records))
 
 

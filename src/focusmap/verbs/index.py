@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focusmap import study
-from focusmap.basics import refuse_existing, refuse_undecodable, write_table, write_text
-from focusmap.basics.errors import InputError, MissingFileError
+from focusmap.basics import InputError, MissingFileError, refuse_existing, refuse_undecodable, write_table, write_text
 from focusmap.verbs.requests import IndexRequest
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ import pandas as pd
 
 from focusmap.basics import Json, Reason, reason_entries
 from focusmap.evaluation.localisation import summary
-from focusmap.statistics import bounded_interval, percentile_interval, sign_flip_test
-from focusmap.statistics.resampling import Clusters, Resampling, resample
+from focusmap.statistics import Clusters, Resampling, bounded_interval, percentile_interval, resample, sign_flip_test
 
 # mm^2 of an image stay; mm^3 of a volume become mL.
 MM3_PER_ML = 1000.0
