@@ -23,7 +23,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     saved = save_model(model_of(), tmp_path / "new" / "model")
     loaded = load_model(tmp_path / "new" / "model")
     assert loaded.card == saved.card
-    assert len(loaded.card.probe["logits"]) == 2
+    assert len(loaded.card.known_answer["logits"]) == 2
     assert loaded.preparation.size == 32
     assert not loaded.net.training
     x = torch.randn(2, 1, 32, 32)

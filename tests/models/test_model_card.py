@@ -16,7 +16,7 @@ CARD = ModelCard(
     threshold_for="youden",
     temperatures={"Effusion": 1.2},
     scales={},
-    probe={"seed": 0, "logits": [0.1]},
+    known_answer={"seed": 0, "logits": [0.1]},
     versions={"torch": "2"},
     training={"seed": 0},
 )

@@ -24,7 +24,7 @@ def model_of(seed: int = 0) -> Model:
         threshold_for="youden",
         temperatures={"nodule": 1.5},
         scales={"size": [10.0, 2.0]},
-        probe={},
+        known_answer={},
         versions={"torch": "2.9"},
         training={"weights": "none"},
     )

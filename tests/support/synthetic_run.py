@@ -125,7 +125,7 @@ def _write_training(folder: Path, task: Task) -> None:
         threshold_for="youden",
         temperatures={target.name: 1.13 for target in task.targets if target.kind != "continuous"},
         scales={},
-        probe={"seed": 0, "logits": [0.1] * task.n_logits},
+        known_answer={"seed": 0, "logits": [0.1] * task.n_logits},
         versions={"torch": "2.9.1"},
         training={"n_parameters": 1_203_331, "seed": 0, "epochs": 20, "weights": "none"},
     )

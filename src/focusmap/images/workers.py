@@ -23,7 +23,7 @@ from focusmap.basics import FocusmapError, InputError, atomic
 from focusmap.images.prepare import AnyPreparation, Uint8Array, prepare_file, scale_of
 from focusmap.scale import Cluster, answers_in_order
 
-PROBE = 32
+N_HERE = 32
 """So many images are prepared here before it is decided whether to start processes for the rest."""
 WORTH_SECONDS = 3.0
 """Starting processes takes a second or two; it is worth it for what would take longer than this."""
@@ -65,7 +65,7 @@ def prepare_in_order(files: Sequence[Path], preparation: AnyPreparation, workers
         If a process was ended from outside, most often for want of memory.
     """
     n_workers = workers or os.cpu_count() or 1
-    here = files if n_workers == 1 else files[:PROBE]
+    here = files if n_workers == 1 else files[:N_HERE]
     started = time.monotonic()
     yield from (prepare_one(file, preparation) for file in here)
     rest = files[len(here) :]

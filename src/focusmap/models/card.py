@@ -34,8 +34,8 @@ class ModelCard:
         Divisor of each target's logits; fitted on tune.
     scales
         Mean and standard deviation on train of each continuous target.
-    probe
-        ``seed`` and ``side`` of a generated input and its expected ``logits``; checked on load.
+    known_answer
+        ``seed`` and ``side`` of a generated input and its ``logits``, which a model that is loaded has to give again.
     versions
         Versions of the libraries that made the model.
     training
@@ -57,7 +57,7 @@ class ModelCard:
     threshold_for: str
     temperatures: Mapping[str, float]
     scales: Mapping[str, list[float]]
-    probe: Mapping[str, Json]
+    known_answer: Mapping[str, Json]
     versions: Mapping[str, str]
     training: Mapping[str, Json]
     members: list[str] = field(default_factory=list)
@@ -77,8 +77,8 @@ class ModelCard:
         return {"format": FORMAT, **{name: value for name, value in plain.items() if value or name not in OPTIONAL}}
 
 
-# By the names of a card's fields: their keys in `model.json`.
-KEYS = {item.name: "cuts" if item.name == "map_thresholds" else item.name for item in fields(ModelCard)}
+# By the names of a card's fields: their keys in `model.json`, some of which are older than the names.
+KEYS = {item.name: item.name for item in fields(ModelCard)} | {"map_thresholds": "cuts", "known_answer": "probe"}
 OPTIONAL = tuple(KEYS[item.name] for item in fields(ModelCard) if item.default_factory is not MISSING)
 
 
@@ -97,7 +97,7 @@ def mean_card(cards: Sequence[ModelCard], made_of: str) -> ModelCard:
         cards[0],
         members=[f"members/{k}" for k in range(len(cards))],
         training={**cards[0].training, "n_parameters": n_parameters, "ensemble_of": made_of},
-        probe={},
+        known_answer={},
         temperatures={},
         thresholds={},
     )
@@ -138,10 +138,11 @@ def read_card(path: Path) -> ModelCard:
     task = Task.from_dict(cast(list[Json], values.pop("task")))
     cuts = cast(Mapping[str, Mapping[str, Json]], values.pop("cuts", {}))
     thresholds = {label: MapThreshold.from_dict(one) for label, one in cuts.items()}
-    return ModelCard(task=task, map_thresholds=thresholds, **values)  # type: ignore[arg-type]
+    known_answer = cast(Mapping[str, Json], values.pop("probe"))
+    return ModelCard(task=task, map_thresholds=thresholds, known_answer=known_answer, **values)  # type: ignore[arg-type]
 
 
-LARGEST_PROBE = 1024
+LARGEST_SIDE = 1024
 
 
 def _refuse_implausible(path: Path, values: Mapping[str, Json]) -> None:
@@ -163,7 +164,7 @@ def _refuse_implausible(path: Path, values: Mapping[str, Json]) -> None:
             raise ModelError(f"{path}: the scale of {name} is {str(pair)[:40]!r}; a mean and a spread were expected.")
     for name in ("side", "seed"):
         stated = numbers["probe"].get(name, 1)
-        most = LARGEST_PROBE if name == "side" else 2**32 - 1
+        most = LARGEST_SIDE if name == "side" else 2**32 - 1
         if not isinstance(stated, int) or not 0 <= stated <= most:
             raise ModelError(f"{path}: the {name} of its probe is {str(stated)[:20]!r}; 0 to {most} was expected.")
 

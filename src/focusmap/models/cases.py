@@ -14,7 +14,7 @@ from focusmap.models.card import ModelCard
 from focusmap.models.net import OF_STORE, shown, weights_of
 from focusmap.models.predictor import EncodedImages, Predictor
 from focusmap.models.rows import RowModel
-from focusmap.nets import PROBE_SIDE, FocusNet, ImageInCase, backbone_of, fill_net, take_apart
+from focusmap.nets import KNOWN_ANSWER_SIDE, FocusNet, ImageInCase, backbone_of, fill_net, take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBackbone, CaseBatch, build_case_net
 from focusmap.study import Batch, Cohort, Covariates, EncodedTable, Flags, Task, at_once, view_numbers
 
@@ -140,12 +140,12 @@ class CaseModel:
         """Return the weights of the net."""
         return weights_of(self.net)
 
-    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
+    def known_answer(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of two cases: one has an image of each view, the other a second one of the first view."""
         architecture, seed = architecture_of(self.card), cast(int, earlier.get("seed", 0))
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         draw, n_views = np.random.RandomState(seed).standard_normal, len(architecture.views)
-        side = [PROBE_SIDE[architecture.dimensions]] * architecture.dimensions
+        side = [KNOWN_ANSWER_SIDE[architecture.dimensions]] * architecture.dimensions
         batch = CaseBatch(
             torch.from_numpy(draw((n_views + 2, architecture.channels, *side))).float(),
             torch.tensor([0] * n_views + [1, 1]),

@@ -116,8 +116,8 @@ class MeanModel:
         """Return nothing: all that was fitted is the members'."""
         return {}
 
-    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
-        """Return nothing: each member has a probe of its own."""
+    def known_answer(self, earlier: Mapping[str, Json]) -> dict[str, Json]:  # noqa: ARG002
+        """Return nothing: each member has an answer of its own."""
         return {}
 
     def folders(self) -> Mapping[str, Predictor]:

@@ -24,7 +24,7 @@ from focusmap.heatmaps import FOCUS, RECONSTRUCTION, unit_of
 from focusmap.images import FOREGROUND, Preparation
 from focusmap.models import formats, ood, predictor
 from focusmap.models.deployed import Deployed
-from focusmap.models.folder import PROBE_TOLERANCE
+from focusmap.models.folder import TOLERANCE
 
 if TYPE_CHECKING:
     from onnx_ir import Graph
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 VERSION = 2
 PROBABILITIES, UNLIKE, ACTIVATION, EXAMPLE = "probabilities", "unlike", "class_activation", "example.py"
 OUTPUT_OF = {"cam": ACTIVATION, FOCUS: FOCUS, RECONSTRUCTION: RECONSTRUCTION}
-N_PROBES = 2
+N_COMPARED = 2
 # Of the images that graph and torch are compared on: neither square nor of the size of any net.
-PROBE_ROWS, PROBE_COLUMNS = 331, 277
+ROWS, COLUMNS = 331, 277
 KEPT = ("task", "thresholds", "temperatures", "cuts", "versions")
 PIXELS = (
     "red, green and blue of 0 to 255, row by row, of images of one size; grey three times; black is dark, as monitors "
@@ -88,7 +88,7 @@ def export_model(
             with atomic(out / name, sealed=True) as place:
                 shutil.copyfile(Path(scratch, name), place)
     facts = _facts(deployed, model, dict(zip(names, shapes, strict=True)), of)
-    parity: dict[str, Json] = {"difference": dict(differences), "n_probes": N_PROBES}
+    parity: dict[str, Json] = {"difference": dict(differences), "n_probes": N_COMPARED}
     _write_beside(out, {"format": VERSION, "graph": format_name, "file": files[0], **facts, "parity": parity})
     return Exported(out / files[0], differences)
 
@@ -112,18 +112,18 @@ def _write_checked(
     deployed: Deployed, names: Sequence[str], format_name: str, folder: Path
 ) -> tuple[list[torch.Size], dict[str, float]]:
     """Write the graph to `folder`; return the shapes of its outputs and how far they are from torch's."""
-    probe = _probe(deployed)
+    compared = _compared_on(deployed)
     try:
-        _write_onnx(deployed, names, probe, folder / formats.ONNX)
+        _write_onnx(deployed, names, compared, folder / formats.ONNX)
         if format_name in CONVERT:
             CONVERT[format_name](folder)
         ask = formats.FORMATS[format_name].open(folder / formats.FORMATS[format_name].files[0], (), ())
-        outputs = [ask({formats.IMAGES: probe[:n]}) for n in (1, N_PROBES)]
+        outputs = [ask({formats.IMAGES: compared[:n]}) for n in (1, N_COMPARED)]
     except Exception as error:  # exporter, converter and runtime each have errors of their own
         what, fact = _name(deployed), (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{what} does not export ({fact}). Use it with focusmap predict.") from error
     with torch.inference_mode():
-        expected = [deployed(torch.from_numpy(probe[:n])) for n in (1, N_PROBES)]
+        expected = [deployed(torch.from_numpy(compared[:n])) for n in (1, N_COMPARED)]
     off = {}
     for position, name in enumerate(names):
         pairs = [(theirs[name], ours[position].numpy()) for theirs, ours in zip(outputs, expected, strict=True)]
@@ -134,7 +134,7 @@ def _write_checked(
     return [one.shape for one in expected[0]], off
 
 
-def _write_onnx(deployed: Deployed, names: Sequence[str], probe: np.ndarray, path: Path) -> None:
+def _write_onnx(deployed: Deployed, names: Sequence[str], compared: np.ndarray, path: Path) -> None:
     sizes = {0: torch.export.Dim("N")}
     if deployed.steps:
         sizes |= {1: torch.export.Dim("rows"), 2: torch.export.Dim("columns")}
@@ -144,7 +144,7 @@ def _write_onnx(deployed: Deployed, names: Sequence[str], probe: np.ndarray, pat
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
         program = torch.onnx.export(
             deployed,
-            (torch.from_numpy(probe),),
+            (torch.from_numpy(compared),),
             input_names=[formats.IMAGES],
             output_names=list(names),
             dynamic_shapes=(sizes,),
@@ -177,17 +177,17 @@ CONVERT: dict[str, Callable[[Path], None]] = {"openvino": _to_openvino}
 """From ONNX to other formats."""
 
 
-def _probe(deployed: Deployed) -> np.ndarray:
+def _compared_on(deployed: Deployed) -> np.ndarray:
     """Return what graph and torch are compared on: smooth noise ``(2, H, W, 3) uint8``, or that of volumes."""
     # RandomState's stream is frozen for all time, unlike that of a Generator.
     random = np.random.RandomState(0)
     if not deployed.steps:
-        shape = (N_PROBES, *deployed.preparations[0].input_shape)
+        shape = (N_COMPARED, *deployed.preparations[0].input_shape)
         return random.standard_normal(shape).astype(np.float32)
     import cv2
 
-    coarse = random.randint(0, 256, (N_PROBES, 24, 20, 3)).astype(np.uint8)
-    return np.stack([cv2.resize(one, (PROBE_COLUMNS, PROBE_ROWS), interpolation=cv2.INTER_LINEAR) for one in coarse])
+    coarse = random.randint(0, 256, (N_COMPARED, 24, 20, 3)).astype(np.uint8)
+    return np.stack([cv2.resize(one, (COLUMNS, ROWS), interpolation=cv2.INTER_LINEAR) for one in coarse])
 
 
 def _difference(
@@ -195,7 +195,7 @@ def _difference(
 ) -> float:
     """Return how far the graph is from torch; `InputError` if that is more than rounding."""
     off = max(float(measure(np.abs(theirs - ours))) for theirs, ours in pairs)
-    if not off <= PROBE_TOLERANCE * (1 + max(float(np.abs(ours).max()) for _, ours in pairs)):
+    if not off <= TOLERANCE * (1 + max(float(np.abs(ours).max()) for _, ours in pairs)):
         raise InputError(f"the exported {what} differ from torch's by {off:.2g}. Use it with focusmap predict.")
     return off
 

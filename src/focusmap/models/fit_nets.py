@@ -164,7 +164,7 @@ def net_card(net: "nets.FocusNet", training: Training, architecture: dict[str, J
         threshold_for=recipe.threshold_for,
         temperatures={},
         scales=nets.continuous_scales(task, labelled(training, "train").truth),
-        probe={},
+        known_answer={},
         versions=manifest.library_versions(),
         training=facts,
     )

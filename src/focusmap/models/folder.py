@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 CARD, WEIGHTS, TABLE = "model.json", "weights.safetensors", "table"
 # Other processors and library versions round differently; a wrong model is off by far more.
-PROBE_TOLERANCE = 1e-3
+TOLERANCE = 1e-3
 
 Build = Callable[[ModelCard, Mapping[str, np.ndarray], Mapping[str, Predictor]], Predictor]
 
 
 def save_model(model: Self, folder: Path) -> Self:
-    """Write a model to `folder`; return it as saved, with the probe's logits. Saved again it is the same bytes."""
+    """Write a model to `folder`; return it as saved, with its known answer. Saved again it is the same bytes."""
     for name, part in model.folders().items():
         save_model(part, folder / name)
-    probe, arrays = model.probe({}), model.arrays()
-    if probe:
-        model = model.with_card(replace(model.card, probe=probe))
+    known_answer, arrays = model.known_answer({}), model.arrays()
+    if known_answer:
+        model = model.with_card(replace(model.card, known_answer=known_answer))
     if arrays:
         with atomic(folder / WEIGHTS, sealed=True) as temporary:
             save_file(arrays, temporary)
@@ -68,7 +68,7 @@ def load_model(folder: Path, device: str = "cpu") -> Predictor:
         model = _builder(card)(card, arrays, parts)
     except InputError as error:
         raise ModelError(f"{folder / CARD}: {error}") from None
-    _check_probe(model, folder)
+    _check_known_answer(model, folder)
     return model.to(device)
 
 
@@ -118,21 +118,21 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_probe(model: Predictor, folder: Path) -> None:
-    """Raise `ModelError` where a model does not give the logits of its probe."""
+def _check_known_answer(model: Predictor, folder: Path) -> None:
+    """Raise `ModelError` where a model does not give its known answer."""
     card = model.card
-    expected = np.array(card.probe.get("logits"), dtype=np.float64)
+    expected = np.array(card.known_answer.get("logits"), dtype=np.float64)
     try:
-        probe = model.probe(card.probe)
+        answer = model.known_answer(card.known_answer)
     except (ValueError, IndexError, RuntimeError, KeyError) as error:
         raise ModelError(f"{folder}: weights and card do not belong together ({error}).") from None
-    if not probe:
+    if not answer:
         return
-    logits = np.array(probe["logits"], dtype=np.float64)
+    logits = np.array(answer["logits"], dtype=np.float64)
     if expected.shape != logits.shape:
         raise ModelError(f"{folder / CARD}: the probe has {expected.size} logits; the model gives {logits.size}.")
     off = float(np.abs(logits - expected).max())
-    if not off <= PROBE_TOLERANCE * (1 + float(np.abs(expected).max())):
+    if not off <= TOLERANCE * (1 + float(np.abs(expected).max())):
         made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items())
         raise ModelError(
             f"{folder}: the model does not give the logits it was saved with (off by {off:.2g}); weights and card "

@@ -12,12 +12,12 @@ from focusmap.heatmaps import ImageView
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard, mean_card
 from focusmap.models.predictor import EncodedImages, Predictor
-from focusmap.nets import AS_IT_IS, CHANNELS_LAST, PROBE_SIDE, Architecture, Ensemble, FocusNet, View, build_net
+from focusmap.nets import AS_IT_IS, CHANNELS_LAST, KNOWN_ANSWER_SIDE, Architecture, Ensemble, FocusNet, View, build_net
 from focusmap.nets.tensors import fill_net
 from focusmap.study import Batch, Cohort, Flags, Images, Task, at_once
 
-# Of the probe of models that were saved before the side was written down.
-FIRST_PROBE_SIDE = 64
+# Of models that were saved before the side of what they are asked was written down.
+FIRST_SIDE = 64
 # Images that are shown at once at most, without gradients.
 OF_STORE, OF_FILES = 64, 32
 # Of images on a processor: small batches, whose maps stay in its cache, are twice as fast as large ones.
@@ -105,11 +105,11 @@ class Model:
         """Return the weights of a single net."""
         return {} if self.members else weights_of(self.nets[0])
 
-    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
+    def known_answer(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of noise."""
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         architecture, seed = Architecture.from_dict(self.card.architecture), cast(int, earlier.get("seed", 0))
-        side = cast(int, earlier.get("side", FIRST_PROBE_SIDE) if earlier else PROBE_SIDE[architecture.dimensions])
+        side = cast(int, earlier.get("side", FIRST_SIDE) if earlier else KNOWN_ANSWER_SIDE[architecture.dimensions])
         noise = np.random.RandomState(seed).standard_normal(
             (1, architecture.channels, *[side] * architecture.dimensions)
         )

@@ -108,10 +108,10 @@ class Predictor(Protocol):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that was fitted; empty of a model that is made of others."""
 
-    def probe(self, earlier: "Mapping[str, Json]") -> "dict[str, Json]":
-        """Return ``seed`` and size of generated input, those of an earlier probe if it is given, and its ``logits``.
+    def known_answer(self, earlier: "Mapping[str, Json]") -> "dict[str, Json]":
+        """Return ``seed`` and size of generated input, those of an earlier answer if it is given, and its ``logits``.
 
-        Empty of a model each of whose members has a probe of its own.
+        What is saved with a model and asked again when it is loaded; empty of one whose members have their own.
         """
 
     def folders(self) -> "Mapping[str, Predictor]":

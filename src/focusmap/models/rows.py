@@ -19,7 +19,7 @@ from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples,
 from focusmap.study.covariates import Covariates, fit_covariates
 
 WORDS = "features.words"
-PROBE_ROWS = 4
+N_ROWS_ASKED = 4
 # Images of a store that are measured together; of files each by itself.
 OF_STORE = 256
 
@@ -147,11 +147,11 @@ class RowModel:
         words = {} if self.features is None else {WORDS: self.features.words}
         return {**self.fitted.to_arrays(), **words}
 
-    def probe(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
+    def known_answer(self, earlier: Mapping[str, Json]) -> dict[str, Json]:
         """Return the logits of four rows of noise."""
         # RandomState's stream is frozen for all time, unlike that of a Generator.
         seed, n_inputs = cast(int, earlier.get("seed", 0)), cast(int, self.card.architecture["n_inputs"])
-        rows = np.random.RandomState(seed).standard_normal((PROBE_ROWS, n_inputs)).astype(np.float32)
+        rows = np.random.RandomState(seed).standard_normal((N_ROWS_ASKED, n_inputs)).astype(np.float32)
         return {"seed": seed, "logits": [float(value) for value in self.fitted(np.abs(rows)).ravel()]}
 
     def folders(self) -> Mapping[str, Predictor]:
@@ -250,7 +250,7 @@ def row_model(
         threshold_for=recipe.threshold_for,
         temperatures={},
         scales={},
-        probe={},
+        known_answer={},
         versions=library_versions(),
         training={
             "n_parameters": sum(int(array.size) for array in fitted.to_arrays().values()),

@@ -1,4 +1,4 @@
-from .backbones import PROBE_SIDE as PROBE_SIDE
+from .backbones import KNOWN_ANSWER_SIDE as KNOWN_ANSWER_SIDE
 from .backbones import build_pyramid as build_pyramid
 from .backbones import pyramid_strides as pyramid_strides
 from .backbones import stages_of as stages_of

@@ -14,8 +14,8 @@ from focusmap.basics import InputError
 from focusmap.nets.staged import MONAI_NETS, PLAIN_NETS, SmallResidual
 
 OURS, OURS_3D = "small-residual", "small-residual-3d"
-# Every net answers a probe of this side, by its number of dimensions, whatever the side of its images.
-PROBE_SIDE = {2: 96, 3: 32}
+# Every net is asked for its known answer at this side, by its number of dimensions, whatever that of its images.
+KNOWN_ANSWER_SIDE = {2: 96, 3: 32}
 # The finest level of a pyramid, in pixels; levels before it see too little of an image.
 FINEST = 4
 
@@ -130,7 +130,7 @@ def check_size(name: str, shape: Sequence[int], strides: Sequence[int] = ()) -> 
         need = f"model {name!r} needs {what} of at least {smallest} {unit}, not {min(shape)}"
         raise InputError(f"{need}. Try --model {ours}.")
     if name not in BACKBONES:
-        for side in {max(shape), PROBE_SIDE[2]}:
+        for side in {max(shape), KNOWN_ANSWER_SIDE[2]}:
             _try_out(name, side, strides)
 
 

@@ -100,8 +100,8 @@ def has_bf16(device: str) -> bool:
     """Return whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
     if device == "cpu":
         # torch offers no public question for this; where the private one is gone, float32 is always right.
-        probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(bool(ask()) for ask in probes if ask is not None)
+        questions = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(bool(ask()) for ask in questions if ask is not None)
     return device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
 
 
