@@ -13,7 +13,7 @@ from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.heatmaps import file_name
 from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes, weighing
 from focusmap.study import Run, Task
-from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
+from focusmap.training import Checkpoint, read_facts, write_checkpoint
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.
@@ -195,7 +195,7 @@ def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
     for one in (run, *run.parts()):
         # A damaged file is named where masks are drawn with it.
         with suppress(MissingFileError, InputError):
-            made_for = cast(dict[str, Json], read_checkpoint(_kept_in(one, lesion)).facts["made_for"])
+            made_for = cast(dict[str, Json], read_facts(_kept_in(one, lesion))["made_for"])
             if made_for["version"] == cases.LEARNING_VERSION:
                 none = tuple(cast(list[str], made_for["negatives"]))
                 labels = tuple(name for name in task.target(lesion.target).label_names if name not in none)

@@ -6,6 +6,7 @@ from .batches import expected_draws as expected_draws
 from .batches import rarity_of as rarity_of
 from .checkpoint import Checkpoint as Checkpoint
 from .checkpoint import read_checkpoint as read_checkpoint
+from .checkpoint import read_facts as read_facts
 from .checkpoint import write_checkpoint as write_checkpoint
 from .devices import choose_devices as choose_devices
 from .devices import mixed_precision as mixed_precision

@@ -1,13 +1,16 @@
 """The state of a training after its last finished epoch: its parts, kept in one safetensors file and brought back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch.optim import Optimizer
 
 from focusmap.basics import InputError, Json, MissingFileError, atomic, check_sealed
@@ -43,8 +46,6 @@ class Checkpoint:
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the state whole or not at all; the state of the epoch before stays until then."""
-    from safetensors.torch import save_file
-
     # safetensors takes neither strided nor shared memory; the reader restores the layout.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.tensors.items()}
     with atomic(path, sealed=True) as temporary:
@@ -59,20 +60,35 @@ def read_checkpoint(path: Path) -> Checkpoint:
     MissingFileError, InputError
         If there is none, or the file is cut short or not a checkpoint.
     """
-    from safetensors import SafetensorError, safe_open
+    check_sealed(path)
+    with _damage_named(path), safe_open(path, framework="pt") as file:
+        facts = json.loads((file.metadata() or {})[FACTS])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  the file is no mapping
+    return Checkpoint(cast(Mapping[str, Json], facts), tensors)
 
+
+def read_facts(path: Path) -> Mapping[str, Json]:
+    """Return the facts of the state in `path`; its tensors are not read, nor is it seen whether they are whole.
+
+    Raises
+    ------
+    MissingFileError, InputError
+        As `read_checkpoint`.
+    """
+    with _damage_named(path), safe_open(path, framework="pt") as file:
+        return cast(Mapping[str, Json], json.loads((file.metadata() or {})[FACTS]))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such checkpoint; nothing to resume. Train without --resume.")
-    check_sealed(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[FACTS])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  the file is no mapping
+        yield
     except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: is cut short, damaged or not a checkpoint ({error}). Delete it and train again without --resume."
         ) from None
-    return Checkpoint(cast(Mapping[str, Json], facts), tensors)
 
 
 def check_same(path: Path, saved: Checkpoint, wanted: Mapping[str, Json]) -> None:
