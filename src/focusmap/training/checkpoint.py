@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.optim import Optimizer
 
-from focusmap.basics import InputError, Json, MissingFileError, atomic, check_sealed
+from focusmap.basics import InputError, Json, MissingFileError, atomic, seal_of
 from focusmap.nets import CHANNELS_LAST, FocusNet
 from focusmap.study import Recipe
 from focusmap.training.batches import TrainingData
@@ -21,6 +21,7 @@ from focusmap.training.history import EpochRecord
 from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
 
 FACTS = "focusmap"
+REMEDY = "Delete it: the same command then begins at the first epoch."
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     MissingFileError, InputError
         If there is none, or the file is cut short or not a checkpoint.
     """
-    check_sealed(path)
+    if seal_of(path) == "":
+        raise InputError(f"{path}: was changed or damaged after it was written. {REMEDY}")
     with _damage_named(path), safe_open(path, framework="pt") as file:
         facts = json.loads((file.metadata() or {})[FACTS])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  the file is no mapping
@@ -86,9 +88,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: is cut short, damaged or not a checkpoint ({error}). Delete it and train again without --resume."
-        ) from None
+        raise InputError(f"{path}: is cut short, damaged or not a checkpoint ({error}). {REMEDY}") from None
 
 
 def check_same(path: Path, saved: Checkpoint, wanted: Mapping[str, Json]) -> None:
