@@ -161,7 +161,7 @@ def test_table_and_sheet_are_downloaded(page: sync_api.Page, films: list[Path], 
 def test_a_file_that_is_no_image_is_told(page: sync_api.Page, tmp_path: Path) -> None:
     (tmp_path / "letter.png").write_text("not an image")
     page.set_input_files("#files", str(tmp_path / "letter.png"))
-    expect(page.locator("#answer .notice")).to_contain_text("letter.png")
+    expect(page.locator("#answer .notice")).to_contain_text("This is a text, not an image.letter.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

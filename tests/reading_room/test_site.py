@@ -16,6 +16,7 @@ import PIL.Image
 import pydicom.data
 import pytest
 from fastapi.testclient import TestClient
+from pydicom import Dataset
 
 import focusmap
 from focusmap.basics import write_json
@@ -176,6 +177,13 @@ def test_one_visitor_does_not_see_what_another_sent(site: TestClient, films: lis
     assert len(site.get("/api/items").json()["items"]) == 1
 
 
+def report() -> Dataset:
+    """Return a DICOM object without an image."""
+    found: Dataset = a_dataset(Modality="SR")
+    del found.PixelData
+    return found
+
+
 def test_what_cannot_be_read_is_refused_with_a_reason_and_the_rest_is_answered(
     site: TestClient, films: list[Path], tmp_path: Path
 ) -> None:
@@ -183,10 +191,15 @@ def test_what_cannot_be_read_is_refused_with_a_reason_and_the_rest_is_answered(
     files = {"good.png": good, "text.png": b"no image", "half.png": good[: len(good) // 2], "../../evil.png": good}
     files["zip of two.zip"] = zipped({"a/one.png": good, "a/two.png": good, "__MACOSX/a/._one.png": b"x"})
     files["broken.zip"] = b"PK\x03\x04" + bytes(50)
+    files |= {"nothing.png": b"", "bytes.png": bytes(range(256)), "report.dcm": saved(tmp_path, report()).read_bytes()}
     items = {item["name"]: item for item in sent(site, files)}
-    assert sorted(items) == ["broken.zip", "evil.png", "good.png", "half.png", "one.png", "text.png", "two.png"]
+    refusals = {
+        "broken.zip": "zip", "half.png": "damaged", "text.png": "text", "nothing.png": "empty", "bytes.png": "unknown",
+        "report.dcm": "no_pixels",
+    }  # fmt: skip
+    assert sorted(items) == sorted(["evil.png", "good.png", "one.png", "two.png", *refusals])
     done = {item["name"]: item for item in finished(site)}
-    assert {name for name, item in done.items() if item["state"] == "refused"} == {"broken.zip", "half.png", "text.png"}
+    assert {name: item["refusal"] for name, item in done.items() if item["state"] == "refused"} == refusals
     assert "text.png" in done["text.png"]["reason"]
     assert "damaged" in done["broken.zip"]["reason"]
     everything = json.dumps(done) + site.get("/api/items.csv").text

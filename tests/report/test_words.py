@@ -16,6 +16,7 @@ from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
 from focusmap.models import choice
 from focusmap.nets.weights import WeightsOrigin
+from focusmap.reading_room.intake import REFUSALS
 from focusmap.report import run_page
 from focusmap.report.audit_page import finding_views
 from focusmap.report.consensus_page import COUNTS as CONSENSUS_COUNTS
@@ -90,6 +91,7 @@ def test_tables_that_are_looked_up_by_name_hold_what_can_be_asked() -> None:
     assert set(tables["mask_method"]) == set(MASK_METHODS)
     assert set(tables["mask_score"]) == set(MASK_MEASURES)
     assert set(tables["criterion"]) == set(CRITERIA) == set(TRUST_SOURCES)
+    assert set(tables["refusal"]) == {*REFUSALS, "other", "sent"}
     for name in ("trust_passes", "trust_fails", "trust_rule"):
         assert set(tables[name]) == set(CRITERIA)
     assert set(tables["consensus_count"]) == set(CONSENSUS_COUNTS)

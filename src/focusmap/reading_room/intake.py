@@ -3,6 +3,7 @@
 Names of files are the server's; those that senders give are only said again.
 """
 
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,22 @@ ZIP, DICOM = b"PK\x03\x04", b"DICM"
 MOST_UNZIPPED = 4
 
 
+REFUSALS = {
+    "text": r"is a text",
+    "empty": r"is empty",
+    "zip": r"zip file|holds no file",
+    "slow": r"takes more than|ended the process|needs more memory|too long",
+    "large": r"at most .* read|MiB, which are more|would take|claims",
+    "several": r"(holds|has) [\d,]+ (images|frames)|several volumes",
+    "volume": r"is a volume of",
+    "flat": r"a volume was expected",
+    "no_pixels": r"without pixels",
+    "damaged": r"damaged|cut off|too early|cannot be decoded",
+    "unknown": r"its content is none of|HEIC",
+}
+"""Kinds of refusal, by what the reason says; the first that fits counts."""
+
+
 class Sent(NamedTuple):
     """A file, what its sender calls it, and the folder for what is made of it."""
 
@@ -35,6 +52,17 @@ def without_paths(reason: str, sent: Sent) -> str:
     return (
         reason.replace(str(sent.file), sent.name).replace(str(sent.file.parent), "").replace(sent.file.name, sent.name)
     )
+
+
+def refusal_of(reason: str) -> str:
+    """Return the kind of a reason, which pages name in their language.
+
+    >>> refusal_of("a.png: its content is none of PNG, JPEG; it is a text, not an image."), refusal_of("says so")
+    ('text', 'other')
+    """
+    # The name of the file comes first, and may say anything.
+    fact = reason.partition(": ")[2] or reason
+    return next((kind for kind, said in REFUSALS.items() if re.search(said, fact)), "other")
 
 
 def unpack(

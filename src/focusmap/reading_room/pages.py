@@ -27,7 +27,12 @@ Tree = Mapping[str, Json]
 def room_page(run: Path, facts: Tree, words: Words) -> str:
     """Return the page on which images are answered."""
     facts = {**facts, "pdf": has_pdf(), "maps_note": _maps_note(run, words.language)}
-    told = {**words.tables["room"], "units": words.tables["map_unit"], "why": words.tables["why"]}
+    told = {
+        **words.tables["room"],
+        "units": words.tables["map_unit"],
+        "why": words.tables["why"],
+        "refusal": words.tables["refusal"],
+    }
     told["comma"] = words("page.comma")
     context: dict[str, object] = {"title": _title(facts, words), "facts": facts, "told": told}
     return render_page("room.html", context, words, TEMPLATES)

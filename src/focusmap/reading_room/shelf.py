@@ -20,7 +20,7 @@ import numpy as np
 from focusmap.basics import FocusmapError, InputError, Json, MissingFileError, branch, remove_abandoned
 from focusmap.reading_room.cases import Case, check, write_case
 from focusmap.reading_room.desk import BusyError, Desk, alike_of
-from focusmap.reading_room.intake import MIB, Sent, suffix_of
+from focusmap.reading_room.intake import MIB, Sent, refusal_of, suffix_of
 
 State = Literal["waiting", "answered", "refused"]
 MapState = Literal["none", "drawing", "drawn", "failed"]
@@ -60,6 +60,7 @@ class Item:
             "name": self.sent.name,
             "state": self.state,
             "reason": self.reason,
+            "refusal": refusal_of(self.reason) if self.reason else "",
             "answer": self.answer,
             "maps": {"state": self.map_state, "version": self.version, **self.maps},
             "mask": {"state": self.mask_state, **self.mask},

@@ -88,6 +88,7 @@ async function asked(address, options = {}) {
   } catch {
     value = { error: text };
   }
+  if (answer.status === 413) throw new Error(told.refusal.sent);
   if (!answer.ok) throw new Error(value.error || words("failed"));
   return value;
 }
@@ -322,7 +323,7 @@ function showAnswer() {
   if (!item) return $("answer").replaceChildren();
   const parts = [made("p", { class: "file" }, item.name)];
   if (item.state === "waiting") parts.push(made("div", { class: "notice" }, words("waiting")));
-  if (item.state === "refused") parts.push(made("div", { class: "notice odd" }, made("b", {}, words("refused")), made("p", {}, item.reason)));
+  if (item.state === "refused") parts.push(made("div", { class: "notice odd" }, made("b", {}, words("refused")), made("p", {}, told.refusal[item.refusal]), made("p", { class: "small" }, item.reason)));
   if (item.state === "answered") {
     const unlike = item.answer.unlike;
     const kind = item.answer.blank ? "blank" : "unlike";
