@@ -8,6 +8,7 @@ from focusmap.heatmaps.class_activation import class_activation
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.case_images import take_apart
 from focusmap.nets.cases import CaseArchitecture, CaseBatch, build_case_net
+from focusmap.nets.edges import follow_edges
 from focusmap.nets.levels import LevelsNet, statistics_of
 
 MODELS = ("small-residual-probe", "tf_efficientnet_lite0-probe")
@@ -44,20 +45,7 @@ def test_evidence_adds_up_to_the_logit(net: LevelsNet, x: torch.Tensor) -> None:
     found = heat_maps(net, x, "cam", [0, 1, 2])
     assert torch.allclose(found.logits, net(x), rtol=1e-3, atol=1e-2)
     assert torch.allclose(found.maps.mean(dim=(2, 3)), expected, rtol=1e-3, atol=5e-2)
-    assert torch.allclose(found.maps, smoothed(by_gradients(net, x)), rtol=1e-2, atol=1e-1)
-
-
-def smoothed(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps with each place the mean of what lies within a twentieth of the side, raised to the mean they had."""
-    found, reach = torch.zeros_like(maps), round(maps.shape[2] / 20)
-    for row in range(maps.shape[2]):
-        for column in range(maps.shape[3]):
-            rows, columns = (
-                slice(max(0, row - reach), row + reach + 1),
-                slice(max(0, column - reach), column + reach + 1),
-            )
-            found[:, :, row, column] = maps[:, :, rows, columns].mean(dim=(2, 3))
-    return found + (maps - found).mean(dim=(2, 3), keepdim=True)
+    assert torch.allclose(found.maps, follow_edges(by_gradients(net, x), x), rtol=1e-2, atol=1e-1)
 
 
 def by_gradients(net: LevelsNet, x: torch.Tensor) -> torch.Tensor:

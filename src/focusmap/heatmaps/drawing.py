@@ -15,7 +15,7 @@ from focusmap.basics import InputError
 from focusmap.heatmaps import class_activation as cam
 from focusmap.heatmaps.copies import AS_IT_IS, brought_back, copied, copies_of
 from focusmap.heatmaps.methods import FOCUS, METHODS, OWN_OUTPUT, Net, Subject, choose_method, method_of, split_method
-from focusmap.nets import Ensemble, LevelsNet, bring_home, on_finest, show
+from focusmap.nets import Ensemble, LevelsNet, bring_home, follow_edges, on_finest, show
 
 
 @dataclass(frozen=True)
@@ -155,4 +155,7 @@ def _mean_over(ensemble: Ensemble, batch: Tensor, method: str, labels: Sequence[
     logits, drawn_maps, evidence = zip(*found, strict=True)
     on_one_grid = on_finest(drawn_maps, per_cell=METHODS[method_of(method)].unit.per_cell)
     mean_logits, mean_maps, mean_evidence = (torch.stack(one).mean(dim=0) for one in (logits, on_one_grid, evidence))
+    if method == "cam" and ensemble.is_over_sizes:
+        mean_maps = follow_edges(mean_maps, batch)
+        mean_evidence = cam.positive_evidence(mean_maps)
     return HeatMaps(mean_logits, mean_maps, mean_evidence)

@@ -21,7 +21,7 @@ from focusmap.models import ood
 from focusmap.models.ensemble import MeanModel
 from focusmap.models.net import Model
 from focusmap.models.predictor import Predictor
-from focusmap.nets import Ensemble, FocusNet, LevelsNet, bring_home, on_finest, show
+from focusmap.nets import Ensemble, FocusNet, LevelsNet, bring_home, follow_edges, on_finest, show
 from focusmap.study import Task
 
 # Of cubic convolution, and the steps in which OpenCV holds its weights.
@@ -215,7 +215,10 @@ class OneNet(nn.Module):
             logits, maps = self._answer(net, show(view, x))
             answers.append((gain * logits + offset, self._unit(gain, maps) * bring_home(view, maps)))
         every_logits, every_map = zip(*answers, strict=True)
-        return torch.stack(every_logits).mean(dim=0), torch.stack(on_finest(every_map)).mean(dim=0)
+        maps = torch.stack(on_finest(every_map)).mean(dim=0)
+        if self.method != FOCUS and ensemble.is_over_sizes:
+            maps = follow_edges(maps, x)
+        return torch.stack(every_logits).mean(dim=0), maps
 
     def _unit(self, gain: Tensor, maps: Tensor) -> Tensor:
         # Focus maps are shares, whatever the unit of the logits.

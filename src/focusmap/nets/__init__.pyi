@@ -21,6 +21,7 @@ from .decoders import has_focus as has_focus
 from .decoders import split_model as split_model
 from .focus_net import Ensemble as Ensemble
 from .focus_net import FocusNet as FocusNet
+from .edges import follow_edges as follow_edges
 from .grids import AS_IT_IS as AS_IT_IS
 from .grids import CHANNELS_LAST as CHANNELS_LAST
 from .grids import CONVOLUTIONS as CONVOLUTIONS

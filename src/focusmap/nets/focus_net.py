@@ -276,6 +276,11 @@ class Ensemble(nn.Module):
         return total / self.n_passes
 
     @property
+    def is_over_sizes(self) -> bool:
+        """True if images are shown in several sizes, as those of a fine-tuned net: its evidence follows their edges."""
+        return len({view.size for view in self.views}) > 1
+
+    @property
     def n_passes(self) -> int:
         """How many answers are averaged."""
         return len(self.members) * len(self.views)

@@ -23,6 +23,7 @@ from focusmap.nets.backbones import build_pyramid, levels, pyramid_strides
 from focusmap.nets.decoders import SLICES, split_model
 from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import resized
+from focusmap.nets.edges import follow_edges
 
 STATISTICS = 3
 HIGHEST = 0.1
@@ -160,8 +161,8 @@ class LevelsNet(FocusNet):
     def answer_and_evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, L)`` and their `evidence` ``(N, L, *grid)``, each level's on its own grid first.
 
-        So nothing is enlarged but L maps, where `features` enlarges all that there are. A place of images is shown as
-        the mean of what lies about it: what a single cell of a fine level says depends on where cells happen to lie.
+        So nothing is enlarged but L maps, where `features` enlarges all that there are. Evidence in images follows their
+        edges (`focusmap.nets.edges`): what a single cell of a fine level says depends on where cells happen to lie.
         """
         n = images_at_once(x.shape[1:])
         answers = [self.answer_together(x[start : start + n]) for start in range(0, len(x), n)]
@@ -174,7 +175,7 @@ class LevelsNet(FocusNet):
         weights = self._weights().split_with_sizes([found.shape[1] for found in maps], dim=2)
         parts = [_evidence(found, own) for found, own in zip(maps, weights, strict=True)]
         measured = torch.cat([statistics_of(found) for found in maps], dim=2).flatten(1)
-        return self.decide(measured), _smoothed(torch.stack(_on_finest(parts)).sum(dim=0))
+        return self.decide(measured), follow_edges(torch.stack(_on_finest(parts)).sum(dim=0), x)
 
     def _weights(self) -> Tensor:
         """Return the weights ``(L, 3, K)`` of the three statistics of each map."""
@@ -195,15 +196,6 @@ def _evidence(maps: Tensor, weights: Tensor) -> Tensor:
     parts = zip(weights.unbind(1), (flat, highs, spreads), strict=True)
     evidence = sum(torch.einsum("lk,nkp->nlp", own, part) for own, part in parts)
     return cast(Tensor, evidence).reshape(maps.shape[0], -1, *maps.shape[2:])
-
-
-def _smoothed(maps: Tensor) -> Tensor:
-    """Return maps ``(N, L, h, w)`` averaged over `SMOOTHED` of the side, each with the mean that it had."""
-    if maps.ndim != 4:
-        return maps
-    reach = round(SMOOTHED * min(maps.shape[2:]) / 2)
-    smooth = nn.functional.avg_pool2d(maps, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
-    return smooth + maps.mean(dim=(2, 3), keepdim=True) - smooth.mean(dim=(2, 3), keepdim=True)
 
 
 def _on_finest(maps: Sequence[Tensor]) -> list[Tensor]:
