@@ -9,13 +9,13 @@ from .elsewhere import simpler_elsewhere as simpler_elsewhere
 from .elsewhere import write_drift as write_drift
 from .export import Exported as Exported
 from .export import export_model as export_model
-from .folder import as_net as as_net
 from .folder import can_be_mapped as can_be_mapped
 from .folder import load_explainable_run as load_explainable_run
 from .folder import load_model as load_model
 from .folder import load_run_model as load_run_model
 from .folder import load_run_net as load_run_net
 from .folder import model_folder as model_folder
+from .folder import net_within as net_within
 from .formats import model_fingerprint as model_fingerprint
 from .graphs import graph_folder as graph_folder
 from .graphs import load_answering as load_answering

@@ -176,22 +176,21 @@ def load_explainable_run(folder: Path, devices: str) -> Explainable:
 
 
 def load_run_net(folder: Path, devices: str) -> "Model":
-    """Return the model of a run as `load_explainable_run` does; `InputError` if it is no net of single images alone.
+    """Return the `net_within` the model of a run; `InputError` if it has none."""
+    return net_within(load_explainable_run(folder, devices), folder)
+
+
+def net_within(model: Predictor, folder: Path) -> "Model":
+    """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not.
 
     Of a mean of several kinds, such as the ladder's, it is the last of its members that is one: the strongest.
     """
-    model: Predictor = load_explainable_run(folder, devices)
     while kind_of(model.card) == "mean":
         nets = [member for member in model.members if kind_of(member.card) in ("net", "mean")]
-        model = nets[-1] if nets else as_net(model, folder)
-    return as_net(model, folder)
-
-
-def as_net(model: Predictor, folder: Path) -> "Model":
-    """Return a model that is a net of single images, or an ensemble of such; `InputError`, with the folder, if not."""
+        if not nets:
+            break
+        model = nets[-1]
     if kind_of(model.card) != "net":
         kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
-        members = [f"{folder}/model/{name}" for name in model.card.members] if not model.views else []
-        remedy = f" Name one of its members: {', '.join(members)}." if members else ""
-        raise InputError(f"{folder}: its model, {kind}; masks, export and trust need one of single images.{remedy}")
+        raise InputError(f"{folder}: its model, {kind}; masks and trust need one of single images.")
     return cast("Model", model)

@@ -11,7 +11,7 @@ from focusmap.evaluation import Explained, FrozenThresholds, Showing, reference_
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
 from focusmap.heatmaps import FOCUS, check_method, write
-from focusmap.models import Explainable, as_net, load_explainable_run, showing_of
+from focusmap.models import Explainable, load_explainable_run, net_within, showing_of
 from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
@@ -186,7 +186,10 @@ def _plan_trust(
     model = members[0].model
     if model.views:
         raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single images. Leave it out.")
-    return plan_trust(trust, as_net(model, run.folder), methods, options, n_models=len(members))
+    net = net_within(model, run.folder)
+    if net is not model:
+        options.say(f"trust is measured in the maps of {net.card.architecture['model']}, one of the model's members")
+    return plan_trust(trust, net, methods, options, n_models=len(members))
 
 
 def _measure_trust(
@@ -194,7 +197,7 @@ def _measure_trust(
 ) -> dict[str, Json]:
     """Return and write what was measured on some of the images that a member has explained."""
     subjects = choose_subjects(member.rows, explanation.index, plan)
-    trust = measure_trust(as_net(member.model, member.folder), subjects, plan)
+    trust = measure_trust(net_within(member.model, member.folder), subjects, plan)
     write_json(out / "trust.json", trust, sealed=True)
     render_trust(trust, out / "trust.html", options.language)
     return trust
