@@ -18,7 +18,7 @@ from focusmap.models.cases import NET, CaseModel
 from focusmap.models.ensemble import MeanModel, combine, kind_of
 from focusmap.models.features import fit_features
 from focusmap.models.fitting import Rows, fit_target
-from focusmap.models.folder import CARD, can_be_mapped, load_model, save_model
+from focusmap.models.folder import CARD, can_be_mapped, load_model, net_within, save_model
 from focusmap.models.net import Model, over_views
 from focusmap.models.predict import encode, predict, predict_chunks
 from focusmap.models.predictor import Predictor, answer, needs_of
@@ -217,6 +217,16 @@ def test_a_case_goes_on_with_the_images_that_are_left(images: Cohort) -> None:
     assert found.attention is not None
     assert len(found.attention) == 7
     assert len(cases) == samples.n_done == 4
+
+
+def test_masks_and_trust_take_the_last_net_of_a_mean() -> None:
+    run, last = Path("run"), other_net()
+    for members in ([model_of(), features_model(), last], [model_of(), last, features_model()]):
+        found = net_within(combine(members, (AS_IT_IS,), "ladder"), run)
+        assert found.card.architecture == last.card.architecture
+    for refused in (features_model(), case_model()):
+        with pytest.raises(InputError, match=r"run: its model, .* masks and trust need one of single images"):
+            net_within(refused, run)
 
 
 def test_a_card_of_one_kind_says_so() -> None:

@@ -19,9 +19,9 @@ from .decoders import attends_along_axes as attends_along_axes
 from .decoders import dimensions_of_model as dimensions_of_model
 from .decoders import has_focus as has_focus
 from .decoders import split_model as split_model
+from .edges import follow_edges as follow_edges
 from .focus_net import Ensemble as Ensemble
 from .focus_net import FocusNet as FocusNet
-from .edges import follow_edges as follow_edges
 from .grids import AS_IT_IS as AS_IT_IS
 from .grids import CHANNELS_LAST as CHANNELS_LAST
 from .grids import CONVOLUTIONS as CONVOLUTIONS

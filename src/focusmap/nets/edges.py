@@ -1,29 +1,28 @@
-"""Maps whose borders follow those of their image: the guided filter of He, Sun and Tang (2013, "Guided image filtering").
+"""Maps whose borders follow those of their image: the guided filter ("Guided image filtering", He, Sun and Tang 2013).
 
-A class activation map says where the evidence lies, and to within a cell of a coarse grid. What belongs together on the
-image, such as a dark lesion, is there for all to see. In the square window about each place the filter fits the map as
-a linear form of the image, q = a I + b (eq. 5 and 6), and averages what the windows say of a place (eq. 8): evidence moves
-to that part of its surroundings that looks as places of much evidence do, and nowhere else.
+A class activation map says where the evidence lies, to within a cell of a coarse grid. What belongs together on the
+image, such as a dark lesion, is there for all to see. In the square window about each place the filter fits the map
+as a linear form of the image, q = a I + b (eq. 5 and 6), and averages what the windows say of a place (eq. 8):
+evidence moves to that part of its surroundings that looks as places of much evidence do, and nowhere else.
 
 The filter is linear in the map, so that the mean of several models' filtered maps is the filtered mean, and each map
 keeps its own mean: it still adds up to the logit.
 """
 
-import torch
 from torch import Tensor, nn
 
 from focusmap.nets.grids import on_finest, resized
 
-# Of the image's side; chosen on BUSI, whose pixel AUPRC is within .02 of its highest from .09 to .16 (docs/results.md).
+# Of the image's side; chosen on tuning sets of BUSI (decision 40).
 REACH = 1 / 8
-# Of the variance of the image, which is 1: windows that vary far less than the image does are averaged (eq. 5's epsilon).
+# Epsilon in eq. 5, beside the image's variance of 1: windows that vary far less than the image does are averaged.
 FLATNESS = 0.1
 # The grid that maps are filtered on has a fourth of the image's places along each side.
 STEP = 4
 
 
 def follow_edges(maps: Tensor, images: Tensor) -> Tensor:
-    """Return the maps ``(N, L, h, w)`` of images ``(N, C, H, W)`` filtered, on the finer of their grid and the filter's.
+    """Return maps ``(N, L, h, w)`` of images ``(N, C, H, W)``, filtered, on the finer of their grid and the filter's.
 
     Each has the mean that it had. Of volumes maps stay as they are.
     """

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from focusmap.nets.backbones import build_pyramid, levels, pyramid_strides
 from focusmap.nets.decoders import SLICES, split_model
+from focusmap.nets.edges import follow_edges
 from focusmap.nets.focus_net import FocusNet
 from focusmap.nets.grids import resized
-from focusmap.nets.edges import follow_edges
 
 STATISTICS = 3
 HIGHEST = 0.1
@@ -161,8 +161,8 @@ class LevelsNet(FocusNet):
     def answer_and_evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, L)`` and their `evidence` ``(N, L, *grid)``, each level's on its own grid first.
 
-        So nothing is enlarged but L maps, where `features` enlarges all that there are. Evidence in images follows their
-        edges (`focusmap.nets.edges`): what a single cell of a fine level says depends on where cells happen to lie.
+        So nothing is enlarged but L maps, where `features` enlarges all that there are. Evidence in images follows
+        their edges: what a single cell of a fine level says depends on where cells happen to lie.
         """
         n = images_at_once(x.shape[1:])
         answers = [self.answer_together(x[start : start + n]) for start in range(0, len(x), n)]

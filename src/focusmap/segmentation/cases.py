@@ -153,7 +153,7 @@ def working_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 # Counted up when the same settings come to learn something else, so that a run's older nets are not taken for new ones.
-LEARNING_VERSION = 10
+LEARNING_VERSION = 11
 
 
 @dataclass(frozen=True)
