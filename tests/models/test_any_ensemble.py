@@ -225,7 +225,7 @@ def test_masks_and_trust_take_the_last_net_of_a_mean() -> None:
         found = net_within(combine(members, (AS_IT_IS,), "ladder"), run)
         assert found.card.architecture == last.card.architecture
     for refused in (features_model(), case_model()):
-        with pytest.raises(InputError, match=r"run: its model, .* masks and trust need one of single images"):
+        with pytest.raises(InputError, match=r"run: its model, .* masks and --trust need one of single images"):
             net_within(refused, run)
 
 

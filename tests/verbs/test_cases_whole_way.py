@@ -194,11 +194,11 @@ def test_images_judged_one_by_one_though_a_case_is_named_are_said(folder, tmp_pa
 
 def test_what_a_model_of_cases_cannot_do_is_said(run, folder, tmp_path, capsys):
     assert main(["segment", str(run), "--out", str(tmp_path / "x")]) == 2
-    assert "is a model of cases; masks, export and trust need one of single images" in capsys.readouterr().err
+    assert "is a model of cases; masks and --trust need one of single images" in capsys.readouterr().err
     assert main(["export", str(run), "--format", "onnx", "--out", str(tmp_path / "x")]) == 2
     assert "is no net of single images, nor a mean of such nets; only those are exported" in capsys.readouterr().err
     assert main(["explain", str(run), "--trust", "--out", str(tmp_path / "x")]) == 2
-    assert "is a model of cases; --trust is for nets of single images" in capsys.readouterr().err
+    assert "is a model of cases; masks and --trust need one of single images" in capsys.readouterr().err
     assert main(["explain", str(run), "--method", "focus", "--out", str(tmp_path / "x")]) == 2
     assert "'focus' needs a net with evidence at every place" in capsys.readouterr().err
     image = str(next(folder.rglob("*.png")))

@@ -192,5 +192,5 @@ def net_within(model: Predictor, folder: Path) -> "Model":
         model = nets[-1]
     if kind_of(model.card) != "net":
         kind = f"{model.card.architecture.get('model')}, is a model of {'cases' if model.views else 'several kinds'}"
-        raise InputError(f"{folder}: its model, {kind}; masks and trust need one of single images.")
+        raise InputError(f"{folder}: its model, {kind}; masks and --trust need one of single images.")
     return cast("Model", model)

@@ -183,11 +183,8 @@ def _plan_trust(
     run: Run, members: Sequence[_Member], trust: TrustRequest, methods: Sequence[str], options: RunOptions
 ) -> TrustPlan:
     """Return how trust in the first model's maps is measured; `InputError` if it is one of cases, or cannot be."""
-    model = members[0].model
-    if model.views:
-        raise InputError(f"{run.folder}: is a model of cases; --trust is for nets of single images. Leave it out.")
-    net = net_within(model, run.folder)
-    if net is not model:
+    net = net_within(members[0].model, run.folder)
+    if net is not members[0].model:
         options.say(f"trust is measured in the maps of {net.card.architecture['model']}, one of the model's members")
     return plan_trust(trust, net, methods, options, n_models=len(members))
 
