@@ -143,7 +143,8 @@ def test_a_damaged_or_old_workbook_is_named(tmp_path, content, message):
         (b"path,label\na.png,x\npath,label\nb.png,y\n", "row 3: repeats the names of the columns"),
         (b"patient\np1,0\np2,1\n", "more cells than the header"),
         (b"a.png,p1,0\nb.png,p2,1\n", r"has no names of its columns; row 1 begins with 'a\.png'"),
-        (b'path,label\n"a.png,x\n', "a quote is opened and never closed"),
+        (b'path,label\n"a.png,x\n', "a quote is opened in row 2 and never closed"),
+        (b'path,label\n"a.png,x\n' + b"b.png,1\n" * 20000, "or a cell is longer than 131,072 letters"),
         (b"\x1f\x8b\x08\0cut", r"is damaged or cut off \(gzip\)"),
     ],
 )

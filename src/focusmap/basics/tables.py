@@ -240,8 +240,11 @@ def _fault(message: str) -> str:
     """Return where a table is broken and how, by what pandas says of it."""
     miscounted = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
     if miscounted is None:
-        quote = "a quote is opened and never closed" if "EOF inside string" in message else "its rows are broken"
-        return f": is not a CSV table: {quote}. Save it again as CSV."
+        opened = re.search(r"EOF inside string starting at row (\d+)", message)
+        fault = f"a quote is opened in row {int(opened[1]) + 1} and never closed" if opened else "its rows are broken"
+        if "field larger" in message:
+            fault = "a quote is opened and never closed, or a cell is longer than 131,072 letters"
+        return f": is not a CSV table: {fault}. Save it again as CSV."
     expected, row, n_cells = miscounted.groups()
     return f" row {row}: has {n_cells} cells where {expected} were expected. {TOO_MANY}"
 
