@@ -26,7 +26,7 @@ from focusmap.evaluation import MaskScore, Showing, paired_differences, pool_by_
 from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.images import to_source
 from focusmap.models import load_run_net
-from focusmap.segmentation import Job, Member, lesions_of, segmenter, small_nets, voted
+from focusmap.segmentation import Job, Member, by_affinity, by_vote, lesions_of, small_nets
 from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _mean_mask, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
@@ -101,7 +101,7 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
     train, tune, cases = seen(member, lesion, job, asked.keep and asked.keep / f"{asked.run.name}-{k}.pickle")
     of_train, of_tune = ([case.candidates() for case in part.cases] for part in (train, tune))
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
-    gate = voted.gate_of(tune)
+    gate = by_vote.gate_of(tune)
     print(vote, f"gate {gate:.3f}", flush=True)
     thresholds = {CAM: _thresholds(member, train, tune, lesion, job)[CAM]}
     true_masks = [train.mask(i, lesion) for i in range(len(train.cases))]
@@ -109,13 +109,13 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
     mean = _mean_mask(masks) if masks else None
     nets = {}
     if asked.nets:
-        nets["distilled"] = voted._distil(train, of_train, vote, lesion, job)
+        nets["distilled"] = by_vote._distil(train, of_train, vote, lesion, job)
         answers = [small_nets.predict_masks(nets["distilled"], case.image[None])[0] for case in tune.cases]
-        threshold = voted.threshold_of(answers, tune, of_tune, vote)
+        threshold = by_vote.threshold_of(answers, tune, of_tune, vote)
         print(f"distilled: threshold {threshold}", flush=True)
         nets["distilled, from 1/2"] = copy.deepcopy(nets["distilled"])
         small_nets.move_threshold(nets["distilled"], threshold)
-        nets["supervised"] = segmenter.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
+        nets["supervised"] = by_affinity.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
     del of_train, of_tune
     for case in cases:
         truth = true_mask(member.cohort, case.item.image_id, lesion, case.placement.source_shape)

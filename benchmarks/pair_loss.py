@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from focusmap.segmentation.affinity import LEAST_SQUARE, TERMS, WEIGHTS, pair_loss, squared_distances
+from focusmap.segmentation.pairs import LEAST_SQUARE, TERMS, WEIGHTS, pair_loss, squared_distances
 
 
 def main() -> None:

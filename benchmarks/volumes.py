@@ -21,9 +21,9 @@ from focusmap.heatmaps import heat_maps
 from focusmap.images import Store, VolumePreparation, read_image, write_nifti
 from focusmap.images.prepare import prepare_file, standardised_file, to_source
 from focusmap.nets import Architecture, build_net
+from focusmap.segmentation.by_affinity import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.cases import working_shape
 from focusmap.segmentation.seeds import SeedThresholds, seeds_of
-from focusmap.segmentation.segmenter import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
 from focusmap.study import Recipe, SegmentationRecipe, Target, Task
 from focusmap.training import FitOptions, Labelled, TrainingData
@@ -88,7 +88,7 @@ def draw_masks(file: Path, preparation: VolumePreparation, rounds: int) -> None:
     for name, learn_one in {"what is alike": learn_alike, "the U-Net": learn_masks}.items():
         spent = seconds(lambda learn_one=learn_one: learn_one(cases, LearningOptions(STEPS, BATCH)), rounds)
         report(f"masks: a training step a volume of {name}", spent / STEPS / BATCH)
-    segmenter = Segmenter(thresholds, learn_alike(cases, ONE_STEP), learn_masks(cases, ONE_STEP), recipe)
+    segmenter = Segmenter({"cam": thresholds}, learn_alike(cases, ONE_STEP), learn_masks(cases, ONE_STEP), recipe)
 
     def drawn() -> None:
         for region in regions_of(segmenter, volume, heat_map).values():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.seeds import SeedThresholds
-from focusmap.segmentation.segmenter import Lesions, banded, centred, learn_segmenter
+from focusmap.segmentation.by_affinity import LabelledMaps, banded, learn_segmenter
+from focusmap.segmentation.seeds import SeedThresholds, centred
 from focusmap.segmentation.small_nets import (
     Cases,
     LearningOptions,
@@ -130,11 +130,11 @@ def test_what_every_map_has_at_a_place_is_no_mark_of_a_lesion(monkeypatch):
     monkeypatch.setattr("focusmap.segmentation.small_nets.learn_masks", noted)
     maps = np.zeros((3, 12, 12), np.float32)
     maps[:2, 4:8, 4:8], maps[:2, 0, :3] = 1.0, 0.9
-    lesions = Lesions(maps[:, np.newaxis], maps, np.array([1, 0, 1]))
+    lesions = LabelledMaps(maps[:, np.newaxis], maps, np.array([1, 0, 1]))
     stands_out = np.ones(maps.shape, bool)
     stands_out[:, 0, :3] = False
     recipe = SegmentationRecipe(walk_steps=0)
-    learn_segmenter(lesions, stands_out, SeedThresholds(0.2, 0.6), recipe, LearningOptions(20))
+    learn_segmenter(lesions, stands_out, {"cam": SeedThresholds(0.2, 0.6)}, recipe, LearningOptions(20))
     marks = taught[-1]
     assert (marks[0, 4:8, 4:8] == 1).all()
     assert (marks[0, 0, :3] == -1).all(), "neither lesion nor background"

@@ -12,12 +12,12 @@ from focusmap.basics import InputError
 from focusmap.heatmaps import Item
 from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement
-from focusmap.segmentation import voted
+from focusmap.segmentation import by_vote
+from focusmap.segmentation.by_vote import DISTILLED, FEWEST_LESIONS, NO_GATE, VOTE, gate_of
 from focusmap.segmentation.cases import LesionCase, Seen, working_shape
 from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions
 from focusmap.segmentation.lesions import Lesion, lesions_of
 from focusmap.segmentation.small_nets import UNet, move_threshold, predict_masks
-from focusmap.segmentation.voted import DISTILLED, FEWEST_LESIONS, NO_GATE, VOTE, gate_of
 from focusmap.segmentation.votes import Choice, Vote
 from focusmap.study import Target, Task
 
@@ -132,10 +132,10 @@ def test_a_u_net_draws_from_where_it_agrees_with_what_the_vote_chooses(
 ) -> None:
     region = np.zeros((8, 8), dtype=bool)
     region[2:6, 2:6] = True
-    monkeypatch.setattr(voted.votes, "choose", lambda *_: Choice(region, 1.0))
+    monkeypatch.setattr(by_vote.votes, "choose", lambda *_: Choice(region, 1.0))
     tune = replace(seen(np.ones(n_lesions)), cohort=SimpleNamespace(patient_ids=range(2 * n_lesions)))
     around = np.where(region, height, min(height, 0.45) / 1.2)
-    found = voted.threshold_of([around] * 2 * n_lesions, tune, [MagicMock()] * 2 * n_lesions, Vote("dark"))
+    found = by_vote.threshold_of([around] * 2 * n_lesions, tune, [MagicMock()] * 2 * n_lesions, Vote("dark"))
     assert found == (expected if n_lesions == FEWEST_LESIONS else 0.5)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.segmentation.lesions import CELLS, IN_SHORT, in_short, measure_lesions
+from focusmap.segmentation.measuring import CELLS, IN_SHORT, in_short, measure_lesions
 
 
 def test_a_box_has_its_diagonal_and_what_lies_across_it():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.affinity import similarity
-from focusmap.segmentation.seeds import EDGES, Refining, grow, highest_points, transitions, walk
+from focusmap.segmentation.pairs import similarity
+from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
 from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, features_of, learn_features
 from focusmap.study import Features, SegmentationRecipe
 

@@ -17,8 +17,8 @@ from focusmap.evaluation import above_mean_mask
 from focusmap.heatmaps import file_name
 from focusmap.images import read_mask
 from focusmap.segmentation import Job
+from focusmap.segmentation.by_affinity import learn_segmenter
 from focusmap.segmentation.lesions import Lesion
-from focusmap.segmentation.segmenter import learn_segmenter
 from focusmap.study import Recipe
 from support.models import unseal
 from support.options import quick
@@ -142,7 +142,7 @@ def test_what_draws_is_learnt_once_and_anew_for_other_settings(run, study, tmp_p
         return learn_segmenter(*arguments)
 
     assert main(["segment", str(copy), "--method", "refined"]) == 0
-    monkeypatch.setattr("focusmap.segmentation.segmenter.learn_segmenter", counted)
+    monkeypatch.setattr("focusmap.segmentation.by_affinity.learn_segmenter", counted)
     new = ["segment", str(copy), str(study), "--method", "refined", "--out"]
     assert main([*new, str(tmp_path / "refused")]) == 3
     assert "patients of" in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_masks_that_are_mostly_empty_are_owned_to(other, advice, run, tmp_path, 
     def nothing(segmenter, image, heat_map):
         return {"distilled": np.full(heat_map.shape, other), "refined": np.zeros(heat_map.shape)}
 
-    monkeypatch.setattr("focusmap.segmentation.segmenter.regions_of", nothing)
+    monkeypatch.setattr("focusmap.segmentation.by_affinity.regions_of", nothing)
     assert main(["segment", str(copy), "--method", "refined"]) == 0
     n = len(pd.read_csv(copy / "segmentation/index.csv"))
     said = capsys.readouterr().out
@@ -200,7 +200,7 @@ def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch
         region[:, : next(sizes)] = 1.0
         return {"refined": region, "distilled": region}
 
-    monkeypatch.setattr("focusmap.segmentation.segmenter.regions_of", wider_and_wider)
+    monkeypatch.setattr("focusmap.segmentation.by_affinity.regions_of", wider_and_wider)
     assert main(["segment", str(copy), "--method", "refined"]) == 0
     n = len(pd.read_csv(copy / "segmentation/index.csv"))
     assert main(["report", str(copy)]) == 0
@@ -227,7 +227,7 @@ def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys)
     shutil.copytree(run, copy)
     every_case_predicted(copy)
     everywhere = {name: np.ones((28, 28)) for name in ("refined", "distilled")}
-    monkeypatch.setattr("focusmap.segmentation.segmenter.regions_of", lambda *_: everywhere)
+    monkeypatch.setattr("focusmap.segmentation.by_affinity.regions_of", lambda *_: everywhere)
     assert main(["segment", str(copy), "--method", "refined", "--out", str(tmp_path / "masks")]) == 0
     assert "masks are empty" not in capsys.readouterr().out
     cautions = json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"]

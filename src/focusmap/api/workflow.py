@@ -11,9 +11,8 @@ from shutil import rmtree
 from time import monotonic
 from typing import cast
 
-from focusmap.basics import Progress, require, silent, table_name
+from focusmap.basics import Progress, refuse_existing, require, silent, table_name
 from focusmap.basics.files import Json, atomic_folder, read_table, write_json
-from focusmap.basics.places import refuse_existing
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
 from focusmap.models import can_be_mapped, track, train_baseline, write_manifest

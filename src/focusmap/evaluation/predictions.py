@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, as_numbers, read_cells, read_table, suggest, write_table
-from focusmap.study import Flags, Target, Task, flags_in_words, means_empty, read_columns
+from focusmap.study import Flags, Target, Task, flags_in_words, means_empty, read_columns, shares_in
 from focusmap.study.ids import of_nobody, spelled_twice
-from focusmap.study.measurements import shares_in
 
 if TYPE_CHECKING:
     from focusmap.evaluation.answers import Answer

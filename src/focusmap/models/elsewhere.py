@@ -19,8 +19,7 @@ from focusmap.images import AnyPreparation
 from focusmap.models.folder import load_model
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor
-from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort
-from focusmap.study.measurements import numbers_in
+from focusmap.study import Cohort, Run, RunOptions, Samples, fit_covariates, learnt_by_any, load_cohort, numbers_in
 from focusmap.study.values import in_one_way
 
 DRIFT = "drift.json"

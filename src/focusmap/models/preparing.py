@@ -7,9 +7,8 @@ from focusmap import images
 from focusmap.audit import Audit, image_summary_of
 from focusmap.models.configure import preparation_for, resolved
 from focusmap.models.suitability import check_model, rows_for
-from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, with_images, write_cohort
+from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, with_images, write_cohort, write_study
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
-from focusmap.study.study import write_study
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from focusmap import nets
 from focusmap.basics import InputError
-from focusmap.study import UNLABELLED, Cohort, by_case, parse_target_weights, type_covariates
-from focusmap.study.recipe import Cases, Recipe
+from focusmap.study import UNLABELLED, Cases, Cohort, Recipe, by_case, parse_target_weights, type_covariates
 from focusmap.study.recipe_parts import LADDER, ModelName, parse_model
 from focusmap.study.roles import PATH_COLUMNS, call_it_path, columns_of_images
 

@@ -1,11 +1,14 @@
 """From a heat map to a mask of the lesion, learnt from image-level labels alone; in any number of dimensions.
 
-`lesions` says which labels mean a lesion, and measures a drawn one; `cases` holds images with the maps that a model
-draws of them, which is what masks are learnt from. `drawing` names the methods. Of the vote, `votes` scores the regions
-that an image proposes, `weighing` learns from image labels how much the map counts, and `voted` adds the U-Net that is
-taught by the chosen regions, and saves both. Of the published method, `seeds` marks what the map is sure of and grows
-it over similar voxels, `affinity` learns which are similar, and `segmenter` trains a U-Net on the result. `masks`
-writes the masks with their scores.
+`lesions` says which labels mean a lesion; `cases` holds images with the maps that a model draws of them, which is what
+masks are learnt from. `drawing` names the two methods, each of which teaches a U-Net, one of `small_nets`:
+
+- `by_vote`: `votes` scores the regions that an image proposes; `weighing` learns from image labels how much the map
+  counts; the chosen regions teach the U-Net.
+- `by_affinity`, as published: `seeds` marks what the map is sure of; `pairs` teaches a net which voxels are alike;
+  `propagation` carries the map's highest points over them, which teaches the U-Net.
+
+`masks` writes the masks with their scores; `measuring` says what the lesions in them measure.
 """
 
 import lazy_loader

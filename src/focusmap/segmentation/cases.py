@@ -17,7 +17,7 @@ from focusmap.evaluation import Reference, Showing, Why
 from focusmap.heatmaps import ACAM, FOCUS, RECONSTRUCTION, Item, NetView, evidence_in, items_of
 from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
-from focusmap.segmentation import lesions, seeds, segmenter, small_nets, votes
+from focusmap.segmentation import by_affinity, lesions, seeds, small_nets, votes
 from focusmap.study import Batch, Cohort, Recipe, Run, Samples
 
 CAM = "cam"
@@ -212,10 +212,12 @@ class Seen:
         """Return the cases that are known to have a lesion, 1, or none, 0."""
         return [case for case, known in zip(self.cases, self.known, strict=True) if known == truth]
 
-    def arrays(self, method: str) -> segmenter.Lesions:
+    def arrays(self, method: str) -> by_affinity.LabelledMaps:
         """Return images, scaled maps of a method and what is known, as small nets learn from them."""
         images = np.stack([case.image for case in self.cases])
-        return segmenter.Lesions(images, np.stack([seeds.scaled(case.maps[method]) for case in self.cases]), self.known)
+        return by_affinity.LabelledMaps(
+            images, np.stack([seeds.scaled(case.maps[method]) for case in self.cases]), self.known
+        )
 
     def stands_out(self, method: str) -> np.ndarray:
         """Return ``(N, *spatial) bool``: where maps of a method say what those of cases without a lesion do not."""

@@ -6,18 +6,14 @@ made from, such as the map at a threshold. All of them are scored side by side. 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from focusmap.basics import DiskError
 from focusmap.evaluation import PICTURE_ONLY, mean_mask, resized
-from focusmap.heatmaps import file_name
 from focusmap.images import to_source
-from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets
-from focusmap.segmentation.voted import DISTILLED, NO_GATE, VOTE, kept_voted, learn_voted, load_voted, save_voted
+from focusmap.segmentation import by_affinity, by_vote, cases, lesions, seeds, small_nets
 
 DRAWN_BY = ("vote", "distilled", "refined")
 """Whose masks can be written; `METHODS` says who learns to draw them."""
@@ -53,8 +49,8 @@ class Drawer:
 
     draw: Draw
     thresholds: Mapping[str, seeds.SeedThresholds]
-    gate: float = NO_GATE
-    usual: str = VOTE
+    gate: float = by_vote.NO_GATE
+    usual: str = by_vote.VOTE
     evidence: Mapping[str, float] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
@@ -65,27 +61,27 @@ def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.J
     No mask is opened, but where the job says that masks of tune choose the thresholds. What was learnt before for the
     same settings is taken from the run, and what is learnt now is left there.
     """
-    made_for = job.identity(lesion)
-    kept = member.run.segmenters / f"{file_name(lesion.name)}.safetensors"
-    learnt = segmenter.load_learnt(kept, made_for, job.recipe.segmentation, job.device)
-    if learnt is None:
-        learnt = _learn(member, lesion, job)
-        # A run that is read-only is none the worse to draw with.
-        with suppress(DiskError):
-            segmenter.save_learnt(learnt, made_for, kept)
+    kept, made_for = by_affinity.kept_in(member.run, lesion.name), job.identity(lesion)
+    recipe = job.recipe.segmentation
+    segmenter = by_affinity.load_segmenter(kept, made_for, recipe, job.device)
+    if segmenter is None:
+        train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+        thresholds = _thresholds(member, train, tune, lesion, job)
+        first = next(iter(thresholds))
+        segmenter = by_affinity.learn_segmenter(
+            train.arrays(first), train.stands_out(first), thresholds, recipe, job.learning(lesion.name)
+        )
+        by_affinity.save_segmenter(segmenter, made_for, kept)
 
     def draw(case: cases.LesionCase) -> Drawing:
-        grown = segmenter.regions_of(learnt.segmenter, case.image, case.maps[learnt.seed_method])
-        return {**_raw(case, learnt.thresholds), **grown}, {}
+        grown = by_affinity.regions_of(segmenter, case.image, case.maps[segmenter.seed_method])
+        return {**_raw(case, segmenter.thresholds), **grown}, {}
 
-    return Drawer(draw, learnt.thresholds)
+    return Drawer(draw, segmenter.thresholds)
 
 
 def _raw(case: cases.LesionCase, thresholds: Mapping[str, seeds.SeedThresholds]) -> Soft:
-    return {
-        name: segmenter.centred(seeds.scaled(case.maps[name]), segmenter.raw_threshold(own))
-        for name, own in thresholds.items()
-    }
+    return {name: seeds.centred(seeds.scaled(case.maps[name]), own.middle) for name, own in thresholds.items()}
 
 
 def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> Drawer:
@@ -94,25 +90,25 @@ def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) 
     No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
     `learn_by_affinity`, it is learnt once for a run.
     """
-    kept, made_for = kept_voted(member, lesion, job)
-    voted = load_voted(kept, made_for, job)
+    kept, made_for = by_vote.kept_in(member.run, lesion.name), job.identity(lesion)
+    voted = by_vote.load_voted(kept, made_for, job)
     if voted is None:
         train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-        voted = learn_voted(train, tune, _thresholds(member, train, tune, lesion, job), lesion, job)
-        save_voted(voted, made_for, kept)
+        voted = by_vote.learn_voted(train, tune, _thresholds(member, train, tune, lesion, job), lesion, job)
+        by_vote.save_voted(voted, made_for, kept)
 
     def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = voted.draw(case)
         return {**_raw(case, voted.thresholds), **regions}, confidences
 
-    usual = DISTILLED if voted.distilled.is_pretrained else VOTE
+    usual = by_vote.DISTILLED if voted.distilled.is_pretrained else by_vote.VOTE
     return Drawer(draw, voted.thresholds, voted.gate, usual, voted.evidence, voted.errors)
 
 
 METHODS: dict[str, Callable[[cases.Member, lesions.Lesion, cases.Job], Drawer]] = {
     AUTO: learn_by_vote,
-    VOTE: learn_by_vote,
-    DISTILLED: learn_by_vote,
+    by_vote.VOTE: learn_by_vote,
+    by_vote.DISTILLED: learn_by_vote,
     "refined": learn_by_affinity,
 }
 """By the names of `DRAWN_BY`: what learns to draw these regions, perhaps with others."""
@@ -126,7 +122,7 @@ def best_by_labels(drawers: Sequence[Drawer]) -> str:
     error, on average over what draws: image-level labels say so, no mask does.
     """
     usual = drawers[0].usual
-    other = VOTE if usual == DISTILLED else DISTILLED
+    other = by_vote.VOTE if usual == by_vote.DISTILLED else by_vote.DISTILLED
     gains = [one.evidence[other] - one.evidence[usual] - one.errors[usual] for one in drawers]
     return other if np.mean(gains) > 0 else usual
 
@@ -148,17 +144,6 @@ def drawn_regions(case: cases.LesionCase, drawer: Drawer) -> tuple[dict[str, np.
     soft = {name: region if is_drawn or name == UNGATED else np.zeros_like(region) for name, region in drawn.items()}
     regions = {name: to_source(region, case.placement) >= 1 / 2 for name, region in soft.items()}
     return regions, confidences if is_drawn else {}
-
-
-def _learn(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> segmenter.Learnt:
-    recipe = job.recipe.segmentation
-    train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-    thresholds = _thresholds(member, train, tune, lesion, job)
-    first, options = next(iter(thresholds)), job.learning(lesion.name)
-    trained = segmenter.learn_segmenter(
-        train.arrays(first), train.stands_out(first), thresholds[first], recipe, options
-    )
-    return segmenter.Learnt(trained, thresholds)
 
 
 def _thresholds(
@@ -192,8 +177,8 @@ def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesi
     """
     train = cases.see(member.view, member.train, lesion, job)
     arrays, options = train.arrays(cases.CAM), job.learning(lesion.name)
-    threshold = segmenter.raw_threshold(drawer.thresholds[cases.CAM])
-    weak = segmenter.learn_from_regions(
+    threshold = drawer.thresholds[cases.CAM].middle
+    weak = by_affinity.learn_from_regions(
         arrays, [heat_map >= threshold for heat_map in arrays.maps], _doing(options, "on raw maps")
     )
     added: dict[str, Callable[[cases.LesionCase], np.ndarray]] = {
@@ -202,7 +187,7 @@ def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesi
     }
     masks = [train.mask(i, lesion) for i in range(len(train.cases))]
     if any(mask is not None and mask.any() for mask in masks):
-        supervised = segmenter.learn_from_regions(arrays, masks, _doing(options, "on true masks"))
+        supervised = by_affinity.learn_from_regions(arrays, masks, _doing(options, "on true masks"))
         added[UNGATED] = partial(_answer, supervised)
         added["mean_mask"] = _mean_mask([mask for mask in masks if mask is not None and mask.any()])
 
@@ -227,7 +212,7 @@ def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[cases.LesionCase], np.n
     mean = mean_mask(masks)
     assert mean is not None
     shown = seeds.scaled(resized(mean, masks[0].shape))
-    region = segmenter.centred(shown, seeds.seed_thresholds_by_masks([shown] * len(masks), masks).foreground)
+    region = seeds.centred(shown, seeds.seed_thresholds_by_masks([shown] * len(masks), masks).foreground)
     return lambda _: region
 
 

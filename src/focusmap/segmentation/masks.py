@@ -16,7 +16,8 @@ from focusmap.heatmaps import MapNames, file_name, write_binary
 from focusmap.images import VolumePlacement, read_image, read_mask, write_nifti
 from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewhere, read_cases, true_mask
 from focusmap.segmentation.drawing import AUTO, DRAWN_BY, Drawer, best_by_labels, drawn_regions, learn_to_draw
-from focusmap.segmentation.lesions import CELLS, IN_SHORT, UNKNOWN, Lesion, in_short, measure_lesions
+from focusmap.segmentation.lesions import Lesion
+from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, measure_lesions
 from focusmap.study import Cohort, Failure, Samples
 
 COMPARED = (("refined", "cam"), ("distilled", "cam"), ("vote", "cam"), ("vote", "regions"), ("vote", "picture_only"))

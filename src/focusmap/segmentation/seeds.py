@@ -1,21 +1,15 @@
-"""Seeds of lesion and background from a heat map, and the growth of a few points of a lesion to its region.
+"""Seeds of lesion and background from a heat map, and the thresholds that make them.
 
 A map's scale here: its negative part is 0 and its highest value 1, case by case. Both thresholds are on that scale.
 """
 
-import math
-import operator
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from scipy.sparse import dia_array
 
 from focusmap.basics import InputError
 from focusmap.evaluation import MapOnMask, dice_at
-from focusmap.segmentation.affinity import offsets_within, similarity, squared_distances
 
 IGNORED = -1
 N_BINS = 256
@@ -54,6 +48,11 @@ class SeedThresholds:
                 "background at or below foreground."
             )
 
+    @property
+    def middle(self) -> float:
+        """Where a raw map becomes a mask: midway between both."""
+        return (self.background + self.foreground) / 2
+
 
 def scaled(heat_map: np.ndarray) -> np.ndarray:
     """Return the map ``(*spatial) float32`` with its negative part 0 and its highest value 1; 0 if it has none above 0.
@@ -64,6 +63,15 @@ def scaled(heat_map: np.ndarray) -> np.ndarray:
     positive = np.maximum(heat_map, 0).astype(np.float32)
     highest = positive.max(initial=0)
     return np.asarray(positive / highest) if highest > 0 else positive
+
+
+def centred(region: np.ndarray, threshold: float) -> np.ndarray:
+    """Return values between 0 and 1 with `threshold` moved to 1/2, linear on either side.
+
+    >>> centred(np.array([0.0, 0.2, 0.6, 1.0]), 0.2).tolist()
+    [0.0, 0.5, 0.75, 1.0]
+    """
+    return np.asarray(np.interp(region, [0, threshold, 1], [0, 1 / 2, 1]))
 
 
 def seeds_of(heat_map: np.ndarray, thresholds: SeedThresholds) -> np.ndarray:
@@ -157,7 +165,7 @@ def raised(thresholds: SeedThresholds, noise: float) -> SeedThresholds:
     >>> (moved.background, moved.foreground), raised(SeedThresholds(0.125, 0.375), 0.1).foreground
     ((0.375, 0.625), 0.375)
     """
-    by = noise - (thresholds.background + thresholds.foreground) / 2
+    by = noise - thresholds.middle
     if by <= 0:
         return thresholds
     background, foreground = (
@@ -176,154 +184,3 @@ def seed_thresholds_by_masks(maps: Sequence[np.ndarray], masks: Sequence[np.ndar
     dice = [np.mean([dice_at(pair, float(threshold)) for pair in pairs]) for threshold in THRESHOLDS]
     foreground = float(THRESHOLDS[int(np.argmax(dice))])
     return SeedThresholds(foreground / 2, foreground, len(maps), len(masks))
-
-
-# Features of so many voxels are compared with the points at a time: what is computed of them stays in the cache.
-CHUNK = 256
-
-
-def highest_points(heat_map: np.ndarray, share: float, least: int = 5) -> np.ndarray:
-    """Return the flat positions of the highest voxels of a map ``(*spatial)``: a share of all, at least `least`.
-
-    >>> highest_points(np.array([[0.1, 0.9], [0.5, 0.2]]), 0.25, least=1).tolist()
-    [1]
-    """
-    n = min(max(round(share * heat_map.size), least), heat_map.size)
-    return np.argsort(-heat_map, axis=None, kind="stable")[:n]
-
-
-def grow(features: torch.Tensor, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return how much each voxel is like some points: sum over points of w_p S(p, q), weights made to sum to 1.
-
-    Parameters
-    ----------
-    features : (K, *spatial)
-    points : (P,) int
-        Flat positions of the points.
-    weights : (P,)
-        How much each says, not all 0.
-
-    Returns
-    -------
-    (*spatial) float32
-        Between 0 and 1; those of at least a threshold lambda join the region.
-    """
-    flat = features.flatten(1).T.float()
-    shares = torch.from_numpy(weights / weights.sum()).to(flat)
-    own = flat[torch.from_numpy(points).to(flat.device)]
-    found = [similarity(squared_distances(own, part)).T @ shares for part in torch.split(flat, CHUNK)]
-    return np.asarray(torch.cat(found).reshape(features.shape[1:]).cpu().numpy())
-
-
-def transitions(features: torch.Tensor, radius: float, beta: float) -> "dia_array[np.float32]":
-    """Return the walk's matrix ``(N, N)``: S^beta between voxels no further apart than `radius`, each row of sum 1.
-
-    A voxel may stay where it is, as S(p, p) = 1 says, so that no row is empty. It is stored by diagonals: a step to a
-    neighbour is one of them, as a rule, and there are 28 within a radius of 3 in 2-D and 122 in 3-D.
-    """
-    diagonals = _diagonals(features.float().cpu(), radius, beta)
-    n, offsets = diagonals[0].size, np.array(list(diagonals))
-    values = np.stack([diagonal.ravel() for diagonal in diagonals.values()])
-    matrix: dia_array[np.float32] = dia_array((values, offsets), shape=(n, n))
-    sums = matrix @ np.ones(n, np.float32)
-    for diagonal, offset in zip(matrix.data, offsets, strict=True):
-        diagonal[max(offset, 0) : n + min(offset, 0)] /= sums[max(-offset, 0) : n - max(offset, 0)]
-    return matrix
-
-
-def _diagonals(features: torch.Tensor, radius: float, beta: float) -> dict[int, np.ndarray]:
-    """Return S^beta by how far apart flat positions are, ``(*spatial)`` each, by columns as SciPy stores them."""
-    shape = tuple(features.shape[1:])
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    found: defaultdict[int, np.ndarray] = defaultdict(lambda: np.zeros(shape, np.float32))
-    found[0] += 1
-    # S is symmetric: a step and the one back are worked out together.
-    for step in (step for step in offsets_within(radius, len(shape)) if step > (0,) * len(shape)):
-        if any(abs(by) >= side for by, side in zip(step, shape, strict=True)):
-            continue
-        here, there = _overlap(step), _overlap([-by for by in step])
-        squares = (features[:, *here] - features[:, *there]).square().sum(dim=0)
-        like, offset = similarity(squares).pow(beta).numpy(), sum(map(operator.mul, step, strides))
-        # In a narrow grid two steps may share a diagonal; they never share a place on it.
-        found[offset][there] += like
-        found[-offset][here] += like
-    return found
-
-
-def _overlap(step: Sequence[int]) -> tuple[slice, ...]:
-    """Return the voxels that have a neighbour at a step: of an axis of 5, those at 0 to 3 have one at +1."""
-    return tuple(slice(max(-by, 0), -by if by > 0 else None) for by in step)
-
-
-def walk(matrix: "dia_array[np.float32]", heat_map: np.ndarray, n_steps: int) -> np.ndarray:
-    """Return the map ``(*spatial)`` after so many steps of the walk, each voxel the mean of where it may step to.
-
-    >>> from scipy.sparse import dia_array
-    >>> walk(dia_array([[0.5, 0.5], [0.0, 1.0]]), np.array([0.0, 1.0]), 2).tolist()
-    [0.75, 1.0]
-    """
-    walked = heat_map.ravel()
-    for _ in range(n_steps):
-        walked = matrix @ walked
-    return np.asarray(walked).reshape(heat_map.shape)
-
-
-@dataclass(frozen=True)
-class Refining:
-    """What an image-edge refinement works on.
-
-    Parameters
-    ----------
-    image : (C, *spatial)
-        Standardised: mean 0 and deviation 1.
-    region : (*spatial) float
-        What is known so far, between 0 and 1.
-    marked : (*spatial) int8
-        Seeds: 1 lesion, 0 background, -1 to be decided.
-    """
-
-    image: np.ndarray
-    region: np.ndarray
-    marked: np.ndarray
-
-
-def keep_as_is(case: Refining) -> np.ndarray:
-    """Return the region as it is."""
-    return case.region
-
-
-def random_walker(case: Refining) -> np.ndarray:
-    """Return the probability of lesion from the random walker between the seeds (Grady 2006); seeds stay as marked.
-
-    The region itself where either kind of seed is missing.
-    """
-    from skimage.segmentation import random_walker as walker
-
-    kinds = set(np.unique(case.marked).tolist())
-    if not {0, 1} <= kinds:
-        return case.region
-    if IGNORED not in kinds:
-        return np.asarray(case.marked, dtype=np.float32)
-    # Its labels are from 1 on, and 0 is to be decided.
-    found = walker(
-        case.image, case.marked.astype(int) + 1, beta=90, mode="cg_j", tol=1e-5, return_full_prob=True, channel_axis=0
-    )
-    return np.asarray(found[1], dtype=np.float32)
-
-
-def superpixels(case: Refining) -> np.ndarray:
-    """Return the region's mean within each superpixel (SLIC, Achanta et al. 2012): each votes as a whole."""
-    from skimage.segmentation import slic
-
-    shape = case.region.shape
-    n_segments = max(int(np.prod(shape) / 4 ** len(shape)), 2)
-    segments = slic(case.image, n_segments=n_segments, compactness=0.1, channel_axis=0, start_label=0)
-    totals = np.bincount(segments.ravel(), case.region.ravel()) / np.maximum(np.bincount(segments.ravel()), 1)
-    return np.asarray(totals[segments], dtype=np.float32)
-
-
-EDGES: dict[str, Callable[[Refining], np.ndarray]] = {
-    "none": keep_as_is,
-    "random-walker": random_walker,
-    "superpixels": superpixels,
-}

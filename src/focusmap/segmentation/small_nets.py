@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from focusmap import nets
 from focusmap.basics import Progress, silent
-from focusmap.segmentation.affinity import PairSampling, pair_loss, sampled_pair_loss
+from focusmap.segmentation.pairs import PairSampling, pair_loss, sampled_pair_loss
 from focusmap.study import Features
 from focusmap.training import mixed_precision
 

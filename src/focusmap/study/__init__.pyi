@@ -52,6 +52,8 @@ from .inputs import Needs as Needs
 from .inputs import image_columns as image_columns
 from .inputs import read_images as read_images
 from .inputs import read_inputs as read_inputs
+from .measurements import numbers_in as numbers_in
+from .measurements import shares_in as shares_in
 from .options import ESCAPE as ESCAPE
 from .options import FOLLOW_LINKS as FOLLOW_LINKS
 from .options import ConsensusOptions as ConsensusOptions

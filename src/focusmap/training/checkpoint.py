@@ -16,9 +16,8 @@ from torch.optim import Optimizer
 from focusmap.basics import InputError, Json, MissingFileError, atomic, seal_of
 from focusmap.nets import CHANNELS_LAST, FocusNet
 from focusmap.study import Recipe
+from focusmap.training import history, optimisation
 from focusmap.training.batches import TrainingData
-from focusmap.training.history import EpochRecord
-from focusmap.training.optimisation import WeightAverage, make_optimizer, restore_state, state_tensors
 
 FACTS = "focusmap"
 REMEDY = "Delete it: the same command then begins at the first epoch."
@@ -107,18 +106,20 @@ class TrainingState:
     """Net, averaged net, optimiser, the best weights so far (empty where none are kept), and the epochs done."""
 
     net: FocusNet
-    average: WeightAverage
+    average: optimisation.WeightAverage
     optimizer: Optimizer
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     n_steps: int = 0
-    records: list[EpochRecord] = field(default_factory=list)
+    records: list[history.EpochRecord] = field(default_factory=list)
 
 
 def start_state(net: FocusNet, recipe: Recipe, device: torch.device) -> TrainingState:
     """Return the state before the first epoch, the net on `device` with channels last in memory."""
     order = CHANNELS_LAST.get(max(weights.ndim for weights in net.parameters()), torch.preserve_format)
     net.to(device=device, memory_format=order)  # type: ignore[call-overload]
-    return TrainingState(net, WeightAverage(net, recipe.ema_decay), make_optimizer(net, recipe))
+    return TrainingState(
+        net, optimisation.WeightAverage(net, recipe.ema_decay), optimisation.make_optimizer(net, recipe)
+    )
 
 
 def keep_best(state: TrainingState) -> None:
@@ -132,7 +133,7 @@ def to_checkpoint(state: TrainingState, identity: Mapping[str, Json]) -> Checkpo
         **_prefixed("net", state.net.state_dict()),
         **_prefixed("average", state.average.net.state_dict()),
         **_prefixed("best", state.best),
-        **_prefixed("optimizer", state_tensors(state.optimizer)),
+        **_prefixed("optimizer", optimisation.state_tensors(state.optimizer)),
     }
     records = cast(Json, [asdict(record) for record in state.records])
     return Checkpoint({"identity": identity, "n_steps": state.n_steps, "records": records}, tensors)
@@ -143,9 +144,9 @@ def from_checkpoint(state: TrainingState, checkpoint: Checkpoint) -> None:
     state.net.load_state_dict(checkpoint.part("net"))
     state.average.net.load_state_dict(checkpoint.part("average"))
     state.best = checkpoint.part("best")
-    restore_state(state.optimizer, checkpoint.part("optimizer"))
+    optimisation.restore_state(state.optimizer, checkpoint.part("optimizer"))
     state.n_steps = cast(int, checkpoint.facts["n_steps"])
-    state.records = [EpochRecord(**row) for row in cast(list[dict[str, object]], checkpoint.facts["records"])]  # type: ignore[arg-type]
+    state.records = [history.EpochRecord(**row) for row in cast(list[dict[str, object]], checkpoint.facts["records"])]  # type: ignore[arg-type]
 
 
 def identity_of(net: FocusNet, data: TrainingData, recipe: Recipe) -> dict[str, Json]:

@@ -9,8 +9,7 @@ import pandas as pd
 
 from focusmap.basics import InputError, MissingFileError, nearest, read_table
 from focusmap.images import MASK_REMEDY, mask_misfit, read_image, read_mask, read_shape
-from focusmap.study import Cohort, Task, means_empty, plain
-from focusmap.study.measurements import numbers_in
+from focusmap.study import Cohort, Task, means_empty, numbers_in, plain
 
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 SIDES = ["x", "y", "w", "h"]

@@ -1,4 +1,4 @@
-"""The vote and the U-Net distilled from the regions that it chose: how both are learnt, and saved with the run."""
+"""The method by vote: regions that images propose are voted on, and those chosen teach a U-Net; and its file."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ import numpy as np
 from focusmap.basics import DiskError, InputError, Json, MissingFileError
 from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.heatmaps import file_name
-from focusmap.segmentation import cases, lesions, seeds, segmenter, small_nets, votes, weighing
+from focusmap.segmentation import by_affinity, cases, lesions, seeds, small_nets, votes, weighing
 from focusmap.study import Run, Task
 from focusmap.training import Checkpoint, read_facts, write_checkpoint
 
@@ -168,13 +168,9 @@ def _highest(answer: np.ndarray) -> float:
     return float(np.partition(answer.ravel(), -n)[-n:].mean())
 
 
-def kept_voted(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) -> tuple[Path, dict[str, Json]]:
-    """Return where what the vote taught is kept in a run, and for what it was learnt."""
-    return _kept_in(member.run, lesion), job.identity(lesion)
-
-
-def _kept_in(run: Run, lesion: lesions.Lesion) -> Path:
-    return run.segmenters / f"{file_name(lesion.name)}.vote.safetensors"
+def kept_in(run: Run, lesion: str) -> Path:
+    """Return where what the vote taught of a lesion is kept in a run."""
+    return run.segmenters / f"{file_name(lesion)}.vote.safetensors"
 
 
 def lesions_to_draw(
@@ -195,7 +191,7 @@ def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
     for one in (run, *run.parts()):
         # A damaged file is named where masks are drawn with it.
         with suppress(MissingFileError, InputError):
-            made_for = cast(dict[str, Json], read_facts(_kept_in(one, lesion))["made_for"])
+            made_for = cast(dict[str, Json], read_facts(kept_in(one, lesion.name))["made_for"])
             if made_for["version"] == cases.LEARNING_VERSION:
                 none = tuple(cast(list[str], made_for["negatives"]))
                 labels = tuple(name for name in task.target(lesion.target).label_names if name not in none)
@@ -234,9 +230,9 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Vote
         vote = votes.Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
         gate = cast(float, saved.facts["gate"])
-        return Voted(vote, net.to(job.device).eval(), segmenter.thresholds_of(saved), gate, evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), by_affinity.thresholds_of(saved), gate, evidence, errors)
 
-    return segmenter.read_learnt(path, made_for, build)
+    return by_affinity.read_learnt(path, made_for, build)
 
 
 def _numbers(told: Json) -> dict[str, float]:

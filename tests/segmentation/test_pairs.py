@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from focusmap.segmentation import affinity
-from focusmap.segmentation.affinity import (
+from focusmap.segmentation import pairs
+from focusmap.segmentation.pairs import (
     LEAST_SQUARE,
     PairSampling,
     draw_pairs,
@@ -48,7 +48,7 @@ def test_equal_features_are_alike_and_likeness_falls_with_the_distance() -> None
 def test_the_loss_and_its_gradient_are_those_of_all_pairs(
     tile: tuple[int, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(affinity, "TILE", tile)
+    monkeypatch.setattr(pairs, "TILE", tile)
     features = torch.randn(17, 3, dtype=torch.float64, generator=generator(seed), requires_grad=True)
     labels = torch.randint(-1, 2, (17,), generator=generator(seed))
     expected = written_out(features, labels)

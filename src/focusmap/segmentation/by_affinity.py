@@ -1,6 +1,7 @@
-"""The segmenter of one lesion by seeds and affinity: how it is learnt, how it draws a mask, and its file."""
+"""The method by affinity: what is sure of a map grows over what is alike, and teaches a U-Net; and its file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -8,9 +9,10 @@ from typing import TypeVar, cast
 import numpy as np
 import torch
 
-from focusmap.basics import InputError, Json
-from focusmap.segmentation import seeds, small_nets
-from focusmap.study import SegmentationRecipe
+from focusmap.basics import DiskError, InputError, Json
+from focusmap.heatmaps import file_name
+from focusmap.segmentation import propagation, seeds, small_nets
+from focusmap.study import Run, SegmentationRecipe
 from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
 
 Made = TypeVar("Made")
@@ -19,7 +21,7 @@ HALF = 0.5
 
 
 @dataclass(frozen=True)
-class Lesions:
+class LabelledMaps:
     """Cases of train, with what their labels say.
 
     Parameters
@@ -56,56 +58,76 @@ class Lesions:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """What draws the masks of a lesion: the thresholds of maps, what voxels are like, and the distilled U-Net."""
+    """What draws the masks of a lesion.
 
-    thresholds: seeds.SeedThresholds
+    Parameters
+    ----------
+    thresholds
+        Of each kind of map; the first is the one whose highest points a lesion grows from.
+    features, distilled
+        What voxels are like, and the U-Net that the grown regions taught.
+    """
+
+    thresholds: Mapping[str, seeds.SeedThresholds]
     features: small_nets.FeatureNet
     distilled: small_nets.UNet
     recipe: SegmentationRecipe
 
+    @property
+    def seed_method(self) -> str:
+        """The heat map whose highest points a lesion grows from."""
+        return next(iter(self.thresholds))
+
 
 def learn_segmenter(
-    lesions: Lesions,
+    labelled: LabelledMaps,
     stands_out: np.ndarray,
-    thresholds: seeds.SeedThresholds,
+    thresholds: Mapping[str, seeds.SeedThresholds],
     recipe: SegmentationRecipe,
     options: small_nets.LearningOptions,
 ) -> Segmenter:
     """Return what draws masks, learnt from maps and image-level labels alone.
 
     `stands_out` ``(N, *spatial) bool`` is where a map says of its case what it does not say of every one, as
-    `seeds.standing_out` has it.
+    `seeds.standing_out` has it; the first of the thresholds are those of the maps.
     """
-    net = _feature_net(lesions, thresholds, recipe, options)
-    regions = {i: refine(net, lesions.images[i], lesions.maps[i], thresholds, recipe) for i in lesions.positives}
+    first = next(iter(thresholds.values()))
+    net = _feature_net(labelled, first, recipe, options)
+    regions = {i: refine(net, labelled.images[i], labelled.maps[i], first, recipe) for i in labelled.positives}
     marks = {
-        i: teaching_marks(region, lesions.maps[i] >= raw_threshold(thresholds), stands_out[i], recipe)
+        i: teaching_marks(region, labelled.maps[i] >= first.middle, stands_out[i], recipe)
         for i, region in regions.items()
     }
-    return Segmenter(thresholds, net, _distil(lesions, marks, recipe, options), recipe)
+    return Segmenter(thresholds, net, _distil(labelled, marks, recipe, options), recipe)
 
 
 def _feature_net(
-    lesions: Lesions, thresholds: seeds.SeedThresholds, recipe: SegmentationRecipe, options: small_nets.LearningOptions
+    labelled: LabelledMaps,
+    thresholds: seeds.SeedThresholds,
+    recipe: SegmentationRecipe,
+    options: small_nets.LearningOptions,
 ) -> small_nets.FeatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        dimensions = lesions.maps.ndim - 1
-        net = small_nets.FeatureNet(lesions.images.shape[1], N_FEATURES, dimensions, recipe.features)
-    marked = lesions.marked({i: seeds.seeds_of(lesions.maps[i], thresholds) for i in lesions.positives})
+        dimensions = labelled.maps.ndim - 1
+        net = small_nets.FeatureNet(labelled.images.shape[1], N_FEATURES, dimensions, recipe.features)
+    marked = labelled.marked({i: seeds.seeds_of(labelled.maps[i], thresholds) for i in labelled.positives})
     doing = f"{options.doing}: what is alike"
     return small_nets.learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
 
 
 def _distil(
-    lesions: Lesions, marks: Mapping[int, np.ndarray], recipe: SegmentationRecipe, options: small_nets.LearningOptions
+    labelled: LabelledMaps,
+    marks: Mapping[int, np.ndarray],
+    recipe: SegmentationRecipe,
+    options: small_nets.LearningOptions,
 ) -> small_nets.UNet:
     taught = replace(options, doing=f"{options.doing}: distilling")
-    net = small_nets.learn_masks(lesions.marked(marks), taught)
+    net = small_nets.learn_masks(labelled.marked(marks), taught)
     for _ in range(recipe.rounds - 1):
-        drawn = {i: small_nets.predict_masks(net, lesions.images[i : i + 1])[0] for i in marks}
+        drawn = {i: small_nets.predict_masks(net, labelled.images[i : i + 1])[0] for i in marks}
         marks = {i: banded(region, HALF, recipe.band) for i, region in drawn.items()}
-        net = small_nets.learn_masks(lesions.marked(marks), taught)
+        net = small_nets.learn_masks(labelled.marked(marks), taught)
     return net
 
 
@@ -181,13 +203,13 @@ def refine(
     if heat_map.max() <= 0:
         return np.zeros_like(heat_map)
     features = small_nets.features_of(net, image)
-    points = seeds.highest_points(heat_map, recipe.points)
-    region = seeds.grow(features, points, heat_map.ravel()[points])
+    points = propagation.highest_points(heat_map, recipe.points)
+    region = propagation.grow(features, points, heat_map.ravel()[points])
     if recipe.walk_steps:
-        region = seeds.walk(
-            seeds.transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps
+        region = propagation.walk(
+            propagation.transitions(features, recipe.walk_radius, recipe.walk_beta), region, recipe.walk_steps
         )
-    return seeds.EDGES[recipe.edges](seeds.Refining(image, region, seeds.seeds_of(heat_map, thresholds)))
+    return propagation.EDGES[recipe.edges](propagation.Refining(image, region, seeds.seeds_of(heat_map, thresholds)))
 
 
 def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,61 +218,42 @@ def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) ->
     Each is a lesion from 1/2 on.
     """
     shown = seeds.scaled(heat_map)
-    refined = refine(segmenter.features, image, shown, segmenter.thresholds, segmenter.recipe)
+    refined = refine(segmenter.features, image, shown, segmenter.thresholds[segmenter.seed_method], segmenter.recipe)
     return {
         # So that one threshold serves all: lambda becomes 1/2.
-        "refined": centred(refined, segmenter.recipe.similarity),
+        "refined": seeds.centred(refined, segmenter.recipe.similarity),
         "distilled": small_nets.predict_masks(segmenter.distilled, image[None])[0],
     }
 
 
-def centred(region: np.ndarray, threshold: float) -> np.ndarray:
-    """Return values between 0 and 1 with `threshold` moved to 1/2, linear on either side.
-
-    >>> centred(np.array([0.0, 0.2, 0.6, 1.0]), 0.2).tolist()
-    [0.0, 0.5, 0.75, 1.0]
-    """
-    return np.asarray(np.interp(region, [0, threshold, 1], [0, HALF, 1]))
-
-
-def raw_threshold(thresholds: seeds.SeedThresholds) -> float:
-    """Return the threshold at which a raw map becomes a mask: midway between those of the seeds."""
-    return (thresholds.background + thresholds.foreground) / 2
-
-
 def learn_from_regions(
-    lesions: Lesions, regions: Sequence[np.ndarray | None], options: small_nets.LearningOptions
+    labelled: LabelledMaps, regions: Sequence[np.ndarray | None], options: small_nets.LearningOptions
 ) -> small_nets.UNet:
     """Return a U-Net taught by regions ``(*spatial) bool`` of the cases with a lesion; None leaves a case out."""
     return small_nets.learn_masks(
-        lesions.marked({i: region for i, region in enumerate(regions) if region is not None}), options
+        labelled.marked({i: region for i, region in enumerate(regions) if region is not None}), options
     )
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """What was learnt of a lesion: what draws it, and the thresholds of each kind of map, those of the seeds first."""
-
-    segmenter: Segmenter
-    thresholds: Mapping[str, seeds.SeedThresholds]
-
-    @property
-    def seed_method(self) -> str:
-        """The heat map whose highest points a lesion grows from."""
-        return next(iter(self.thresholds))
+def kept_in(run: Run, lesion: str) -> Path:
+    """Return where what was learnt of a lesion is kept in a run."""
+    return run.segmenters / f"{file_name(lesion)}.safetensors"
 
 
-def save_learnt(learnt: Learnt, made_for: Mapping[str, Json], path: Path) -> None:
-    """Write what was learnt, and for what: settings by which it is known again."""
-    segmenter = learnt.segmenter
+def save_segmenter(segmenter: Segmenter, made_for: Mapping[str, Json], path: Path) -> None:
+    """Write what was learnt, and for what: settings by which it is known again.
+
+    A run that cannot be written to is none the worse to draw with.
+    """
     facts: dict[str, Json] = {
         "made_for": dict(made_for),
         "channels": segmenter.features.unet.channels,
         "dimensions": segmenter.features.unet.dimensions,
         "is_pretrained": segmenter.distilled.is_pretrained,
-        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in learnt.thresholds.items()},
+        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in segmenter.thresholds.items()},
     }
-    write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
+    with suppress(DiskError):
+        write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
 
 
 def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Checkpoint], Made]) -> Made | None:
@@ -276,20 +279,19 @@ def thresholds_of(saved: Checkpoint) -> dict[str, seeds.SeedThresholds]:
     return {name: seeds.SeedThresholds(**values) for name, values in saved_values.items()}  # type: ignore[arg-type]
 
 
-def load_learnt(
+def load_segmenter(
     path: Path, made_for: Mapping[str, Json], recipe: SegmentationRecipe, device: torch.device
-) -> Learnt | None:
+) -> Segmenter | None:
     """Return the saved segmenter, its nets on a device; as `read_learnt`."""
 
-    def build(saved: Checkpoint) -> Learnt:
+    def build(saved: Checkpoint) -> Segmenter:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
         features = small_nets.FeatureNet(channels, N_FEATURES, dimensions, recipe.features)
         distilled = small_nets.UNet(channels, 1, dimensions, is_pretrained=bool(saved.facts["is_pretrained"]))
-        thresholds = thresholds_of(saved)
         nets = _nets(features, distilled)
         nets.load_state_dict(dict(saved.tensors))
         nets.to(device).eval()
-        return Learnt(Segmenter(next(iter(thresholds.values())), features, distilled, recipe), thresholds)
+        return Segmenter(thresholds_of(saved), features, distilled, recipe)
 
     return read_learnt(path, made_for, build)
 
