@@ -17,12 +17,12 @@ from focusmap.models.card import ModelCard
 from focusmap.models.cases import NET, CaseModel
 from focusmap.models.ensemble import MeanModel, combine, kind_of
 from focusmap.models.features import fit_features
-from focusmap.models.fitting import Rows, fit_target
 from focusmap.models.folder import CARD, can_be_mapped, load_model, net_within, save_model
 from focusmap.models.net import Model, over_views
 from focusmap.models.predict import encode, predict, predict_chunks
 from focusmap.models.predictor import Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
+from focusmap.models.target_model import Rows, fit_target
 from focusmap.nets import AS_IT_IS, Architecture, CaseArchitecture, View, build_case_net, build_net
 from focusmap.study import Cohort, Declaration, Samples, Study, by_case, fit_covariates, read_inputs
 from support.models import edit, model_of, with_calibration

@@ -18,8 +18,8 @@ from sklearn.svm import SVC, LinearSVC
 
 from focusmap.basics import InputError, ModelError
 from focusmap.models.estimators import BOOSTING, FITS, N_TREES
-from focusmap.models.fitting import Rows, fit_target, screened, target_model
 from focusmap.models.scorers import form_of, from_arrays, to_arrays
+from focusmap.models.target_model import Rows, fit_target, screened, target_model_from
 from focusmap.study import Target, parse_model
 from focusmap.study.recipe_parts import ESTIMATORS
 
@@ -131,7 +131,7 @@ def test_each_learns_and_comes_back_from_its_arrays(name):
     model = fit_target(CLASSES, name, Rows(X, THREE.astype(float), PATIENTS), "all", 0)
     logits = model(X)
     assert (logits.argmax(axis=1) == THREE).mean() > 0.6
-    again = target_model("0", form_of(model.scorer), model.to_arrays("0"))
+    again = target_model_from("0", form_of(model.scorer), model.to_arrays("0"))
     np.testing.assert_array_equal(again(X), logits)
 
 
@@ -231,7 +231,7 @@ def test_calibration_never_turns_a_model_upside_down(name, seed):
     """Of random labels held-out scores tell the opposite; the model itself must not."""
     from sklearn.metrics import roc_auc_score
 
-    from focusmap.models.fitting import Rows, fit_target
+    from focusmap.models.target_model import Rows, fit_target
 
     rng = np.random.default_rng(seed)
     values, truth = rng.normal(size=(120, 8)), rng.integers(0, 2, 120).astype(float)

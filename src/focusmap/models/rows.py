@@ -11,9 +11,9 @@ from focusmap.basics import Json, ModelError
 from focusmap.images import AnyPreparation, preparation_from
 from focusmap.models.card import ModelCard
 from focusmap.models.features import ImageFeatures, fit_features
-from focusmap.models.fitting import Rows, TargetModel, fit_target, screened, target_model
 from focusmap.models.manifest import library_versions
 from focusmap.models.predictor import EncodedImages, Predictor
+from focusmap.models.target_model import Rows, TargetModel, fit_target, screened, target_model_from
 from focusmap.models.training import Training
 from focusmap.study import TABLE_NET, Batch, Cohort, Flags, RunOptions, Samples, Task, check_learnable
 from focusmap.study.covariates import Covariates, fit_covariates
@@ -62,7 +62,7 @@ def estimators_from(task: Task, architecture: Mapping[str, Json], arrays: Mappin
     forms = architecture.get("forms")
     if not isinstance(forms, list) or len(forms) != len(task.targets):
         raise ModelError(f"the architecture names no form for each of {len(task.targets)} targets.")
-    return Estimators(task, tuple(target_model(f"{i}", str(form), arrays) for i, form in enumerate(forms)))
+    return Estimators(task, tuple(target_model_from(f"{i}", str(form), arrays) for i, form in enumerate(forms)))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class TargetModel:
         return form_of(self.scorer)
 
 
-def target_model(name: str, form: str, arrays: Mapping[str, np.ndarray]) -> TargetModel:
+def target_model_from(name: str, form: str, arrays: Mapping[str, np.ndarray]) -> TargetModel:
     """Read what `TargetModel.to_arrays` gave; `ModelError` if something is missing."""
     readout = from_arrays("linear", arrays, f"{name}.readout")
     assert isinstance(readout, Linear)
