@@ -420,3 +420,13 @@ def test_masks_of_something_else_score_nothing(study, run, tmp_path, capsys):
     assert "every image has a lesion" in capsys.readouterr().out
     assert main(["segment", str(copy), str(image), "--negative", "0", "--out", str(tmp_path / "two")]) == 0
     assert "a lesion is what the target names" in capsys.readouterr().out
+
+
+def test_a_run_that_may_not_be_written_to_is_told_before_anything_is_learnt(run, study, tmp_path, capsys, monkeypatch):
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/segmenters")
+    monkeypatch.setattr("focusmap.basics.places.os.access", lambda place, _: place != tmp_path / "run")
+    image = next((study.parent / "images").iterdir())
+    assert main(["segment", str(tmp_path / "run"), str(image), "--out", str(tmp_path / "masks")]) == 2
+    assert "segmenters: cannot be written (Permission denied)" in capsys.readouterr().err
+    assert not (tmp_path / "masks").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table
+from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table, refuse_unwritable
 from focusmap.models import load_run_net, showing_of
 from focusmap.segmentation import Drawn, Job, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
@@ -49,6 +49,9 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     lesions = lesions_to_draw(run, view.card.task, request.targets, request.negatives)
     device = torch.device(choose_devices(options.devices).accelerator)
     recipe = read_recipe(run.recipe).with_segmentation_of(options.recipe)
+    if not run.segmenters.is_dir():
+        # What is learnt in minutes is kept there.
+        refuse_unwritable(run.segmenters)
     job = Job(recipe, request.tune_on_masks, device, options.progress, showing_of(folder))
     with atomic_folder(out) as place:
         drawn = Drawn(place, request.method)
