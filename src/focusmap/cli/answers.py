@@ -159,7 +159,7 @@ class Explain:
     run: Annotated[Path, RUN]
     request: ExplainRequest
     trust: Annotated[
-        bool, Setting("measure it: writes trust.json and trust.html, in about a minute", title=TrustRequest.TITLE)
+        bool, Setting("measure it: writes trust.json and trust.html, soon for a small net", title=TrustRequest.TITLE)
     ] = False
     options: Annotated[
         RunOptions,
