@@ -27,8 +27,6 @@ from focusmap.nets.grids import resized
 
 STATISTICS = 3
 HIGHEST = 0.1
-# Of the side of a map; on BUSI without its test images: pixel AUPRC .50 where it is .39 without (docs/more-results.md).
-SMOOTHED = 0.1
 # Shares of the image's side; of 160 and 320 pixels side by side each alone is bettered.
 PROBE_SIZES = (1.0, 0.5)
 # Of the slices of a volume, which are smaller.
