@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from focusmap import heatmaps, segmentation
+from focusmap import segmentation
 from focusmap.basics import InputError, Json, branch, number, text
 from focusmap.evaluation import Answer, why_of
 from focusmap.models import ModelCard
-from focusmap.study import ANOMALY, BLANK, Flags, Target
+from focusmap.study import ANOMALY, BLANK, Flags, Run, Target
 
 if TYPE_CHECKING:
     from focusmap.api.loaded_model import Answers, LoadedModel
@@ -104,5 +104,4 @@ def can_segment(model: "LoadedModel") -> bool:
         lesions = segmentation.lesions_of(model.task, (), ())
     except InputError:
         return False
-    kept = model.folder / "segmenters"
-    return all((kept / f"{heatmaps.file_name(lesion.name)}.vote.safetensors").is_file() for lesion in lesions)
+    return all(segmentation.learnt_file(Run(model.folder), lesion.name).is_file() for lesion in lesions)

@@ -1,3 +1,4 @@
+from .by_vote import learnt_file as learnt_file
 from .by_vote import lesions_to_draw as lesions_to_draw
 from .cases import Job as Job
 from .cases import Member as Member

@@ -235,7 +235,7 @@ def learn_from_regions(
     )
 
 
-def kept_in(run: Run, lesion: str) -> Path:
+def learnt_file(run: Run, lesion: str) -> Path:
     """Return where what was learnt of a lesion is kept in a run."""
     return run.segmenters / f"{file_name(lesion)}.safetensors"
 

@@ -168,7 +168,7 @@ def _highest(answer: np.ndarray) -> float:
     return float(np.partition(answer.ravel(), -n)[-n:].mean())
 
 
-def kept_in(run: Run, lesion: str) -> Path:
+def learnt_file(run: Run, lesion: str) -> Path:
     """Return where what the vote taught of a lesion is kept in a run."""
     return run.segmenters / f"{file_name(lesion)}.vote.safetensors"
 
@@ -191,7 +191,7 @@ def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
     for one in (run, *run.parts()):
         # A damaged file is named where masks are drawn with it.
         with suppress(MissingFileError, InputError):
-            made_for = cast(dict[str, Json], read_facts(kept_in(one, lesion.name))["made_for"])
+            made_for = cast(dict[str, Json], read_facts(learnt_file(one, lesion.name))["made_for"])
             if made_for["version"] == cases.LEARNING_VERSION:
                 none = tuple(cast(list[str], made_for["negatives"]))
                 labels = tuple(name for name in task.target(lesion.target).label_names if name not in none)

@@ -61,7 +61,7 @@ def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.J
     No mask is opened, but where the job says that masks of tune choose the thresholds. What was learnt before for the
     same settings is taken from the run, and what is learnt now is left there.
     """
-    kept, made_for = by_affinity.kept_in(member.run, lesion.name), job.identity(lesion)
+    kept, made_for = by_affinity.learnt_file(member.run, lesion.name), job.identity(lesion)
     recipe = job.recipe.segmentation
     segmenter = by_affinity.load_segmenter(kept, made_for, recipe, job.device)
     if segmenter is None:
@@ -90,7 +90,7 @@ def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) 
     No mask is opened, but where the job says that masks of tune choose the thresholds of raw maps. As
     `learn_by_affinity`, it is learnt once for a run.
     """
-    kept, made_for = by_vote.kept_in(member.run, lesion.name), job.identity(lesion)
+    kept, made_for = by_vote.learnt_file(member.run, lesion.name), job.identity(lesion)
     voted = by_vote.load_voted(kept, made_for, job)
     if voted is None:
         train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
