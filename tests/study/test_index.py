@@ -148,7 +148,8 @@ def test_a_list_of_labels_needs_no_folders_and_calls_its_column_as_it_likes():
     found = index_images(["b/1.dcm", "0.dcm"], anywhere=True).table
     assert found.to_dict("list") == {"path": ["0.dcm", "b/1.dcm"], "label": ["", "b"]}
     headers = pd.DataFrame({"path": ["0.dcm", "1.dcm"], "patient_id": ["0017", "p3"], "accession": ["A-1", "A2"]})
-    by_patient = join_labels(headers, pd.DataFrame({"Patient ID": ["17", "9"], "label": ["x", "y"]}))
+    by_patient, imageless = join_labels(headers, pd.DataFrame({"Patient ID": ["17", "9"], "label": ["x", "y"]}))
     assert by_patient[["path", "patient_id", "label"]].values.tolist() == [["0.dcm", "0017", "x"]]
-    by_accession = join_labels(headers, pd.DataFrame({"AccessionNumber": ["a1", "A2"], "label": ["x", "y"]}))
+    assert imageless == (3,)
+    by_accession, _ = join_labels(headers, pd.DataFrame({"AccessionNumber": ["a1", "A2"], "label": ["x", "y"]}))
     assert by_accession["label"].tolist() == ["x", "y"]

@@ -51,7 +51,9 @@ def test_a_list_of_labels_by_accession_is_joined(
     asked = ["index", str(export), "--labels", str(tmp_path / "findings.csv"), "--out", str(tmp_path / "labels.csv")]
     assert main([*asked, "--identified"]) == 0
     table = pd.read_csv(tmp_path / "labels.csv", dtype=str)
-    assert "excluded: 4 images, in no row of findings.csv (export/study1/film.dcm, " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "excluded: 4 images, in no row of findings.csv (export/study1/film.dcm, " in said
+    assert "labels without an image: 1 (row 4)\n" in said
     assert list(table["accession"]) == ["A0", "A3"]
     assert list(table["effusion"]) == ["0", "1"]
     assert list(table["patient_id"]) == ["ID-0", "ID-1"]

@@ -56,6 +56,8 @@ def print_answer(answer: "IndexAnswer") -> None:
     for reason, n in Counter(left_out.values()).items():
         files = listed([name for name, why in left_out.items() if why == reason], SHOWN, ", ")
         print(f"  excluded: {n} image{'s' * (n > 1)}, {reason} ({files})")
+    if rows := answer.index.imageless:
+        print(f"  labels without an image: {len(rows)} (row {listed([*map(str, rows)], SHOWN, ', ')})")
     elsewhere = "" if answer.images == answer.labels.resolve().parent else f" --images {answer.images}"
     print(f"next: focusmap audit {answer.labels}{elsewhere}")
 

@@ -28,10 +28,14 @@ Reader: TypeAlias = Callable[[str], Fields | None]
 
 @dataclass(frozen=True)
 class Index:
-    """The rows of a label file, and the images that it leaves out, each with the reason."""
+    """The rows of a label file, the images that it leaves out, each with the reason, and the labels without an image.
+
+    `imageless` are rows of the list of labels (its header is row 1).
+    """
 
     table: pd.DataFrame
     left_out: Mapping[str, str]
+    imageless: tuple[int, ...] = ()
 
 
 def index_images(images: Iterable[str], pattern: str | None = None, *, anywhere: bool = False) -> Index:
@@ -164,8 +168,10 @@ def _header(file: Path) -> tuple[str, ...]:
     return (*values[:4], values[4] or values[5], values[6])
 
 
-def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of images that a list of labels knows, with its columns; by ``accession``, else ``patient_id``.
+def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """Return the rows of images that a list of labels knows, with its columns, and its rows that have no image.
+
+    Images are found by ``accession``, else by ``patient_id``.
 
     Raises
     ------
@@ -187,10 +193,11 @@ def join_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"says two things of one {by} (row {int(known.index[row]) + 2}).")
     own = [name for name in table if name not in labels or name == by]
     images = table[own].assign(**{FORM: [normal_id(str(text)) if text else "" for text in table[by]]})
-    joined = images.merge(known, on=FORM, how="inner").drop(columns=FORM)
+    joined = images.merge(known, on=FORM, how="inner")
     if not len(joined):
         raise InputError(f"knows none of the images: no {by} of theirs stands in it.")
-    return joined
+    imageless = np.flatnonzero(~forms.isin(joined[FORM])) + 2
+    return joined.drop(columns=FORM), tuple(imageless.tolist())
 
 
 def pseudonyms(cells: Iterable[str], key: str, sign: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Index: a folder of images to a label file."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,33 +65,35 @@ def index(folder: Path, out: Path, request: IndexRequest = IndexRequest(), *, fo
     table = indexed.table.copy()
     for column in {"path", "mask"} & set(table.columns):
         table[column] = [cell and prefix + cell for cell in table[column]]
-    table, left_out = _with_headers(table, images, request.labels)
+    found = _with_headers(table, images, request.labels)
     if not request.identified:
-        _hide(table, out.with_suffix(".key"))
-    write_table(out, table, escape=request.escape)
-    return IndexAnswer(out, images, study.Index(table, {**indexed.left_out, **left_out}))
+        _hide(found.table, out.with_suffix(".key"))
+    write_table(out, found.table, escape=request.escape)
+    return IndexAnswer(out, images, replace(found, left_out={**indexed.left_out, **found.left_out}))
 
 
-def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "tuple[pd.DataFrame, dict[str, str]]":
-    """Return the table with what headers and a list of labels say, and why some of its images are left out."""
+def _with_headers(table: "pd.DataFrame", images: Path, labels: Path | None) -> "study.Index":
+    """Return the table with what headers and a list of labels say."""
     headers = study.read_headers(images, list(table["path"]))
     if headers is None:
         if labels is not None:
             raise InputError(f"{labels}: --labels is for DICOM files; those here are none.")
-        return table, {}
+        return study.Index(table, {})
     is_image = ~headers["modality"].isin(study.NO_IMAGES)
     new = [str(name) for name in headers if name not in table and (headers[name] != "").any()]
     joined = table.assign(**{name: headers[name] for name in new})[is_image]
+    imageless: tuple[int, ...] = ()
     if labels is not None:
         known = joined.drop(columns=[name for name in ("label", "split") if name in joined])
         try:
-            joined = study.join_labels(known, study.read_columns(labels))
+            joined, imageless = study.join_labels(known, study.read_columns(labels))
         except InputError as error:
             raise InputError(f"{labels}: {error}") from None
     why = "DICOM object of modality " + headers["modality"] + ", no image"
     left = dict(zip(table["path"], why.mask(is_image, f"in no row of {labels and labels.name}"), strict=True))
     kept = set(joined["path"])
-    return joined.reset_index(drop=True), {path: reason for path, reason in left.items() if path not in kept}
+    left_out = {path: reason for path, reason in left.items() if path not in kept}
+    return study.Index(joined.reset_index(drop=True), left_out, imageless)
 
 
 def _hide(table: "pd.DataFrame", key: Path) -> None:
