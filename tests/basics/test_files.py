@@ -92,7 +92,7 @@ def test_a_column_without_name_and_cells_is_left_out_and_one_with_cells_stays(tm
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"path,label\n", "no rows"),
+        (b"path,label\n", "no rows. Save it again with its rows"),
         (b"path,label\na,\xff\n", "line 2: is not UTF-8"),
         (b'a,b\n1,"2\n3,4\n', "not a CSV"),
         (b"a,b\n1,2,\n3,4,x\n", "more cells than the header"),

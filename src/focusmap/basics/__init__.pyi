@@ -15,6 +15,7 @@ from .file_names import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .file_names import is_table as is_table
 from .file_names import table_name as table_name
 from .files import HASHES as HASHES
+from .files import NO_ROWS as NO_ROWS
 from .files import Json as Json
 from .files import atomic as atomic
 from .files import atomic_folder as atomic_folder

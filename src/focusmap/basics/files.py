@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HASHES = "hashes.json"
 BLOCK = 2**24
+NO_ROWS = "has a header and no rows. Save it again with its rows, or name the table that has them."
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -284,7 +285,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     table = read_cells(path)
     if table.empty:
-        raise InputError(f"{path}: has a header and no rows.")
+        raise InputError(f"{path}: {NO_ROWS}")
     # pandas has written its own names of columns without one into some files.
     first = len(table.columns) if any(str(name).startswith("Unnamed: ") for name in table) else 0
     named = [name if str(name).strip() else f"Unnamed: {first + place}" for place, name in enumerate(table)]

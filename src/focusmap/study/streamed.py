@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from focusmap.basics import InputError, require, write_json
+from focusmap.basics import NO_ROWS, InputError, require, write_json
 from focusmap.scale import PARTS, ROWS, UNREAD, Share, Tally, gathered_failures, n_rows_of, parts_in, shares_of
 from focusmap.scale.cluster import Cluster, Tool, worked_through
 from focusmap.study.addresses import settled_folder
@@ -100,7 +100,7 @@ def stream(folder: Path, streamed: Streamed, make: Callable[[ImageColumns], Tool
     shares = shares_of(streamed.table, streamed.question, ROWS)
     first = next(shares, None)
     if first is None:
-        raise InputError(f"{streamed.table}: has a header and no rows.")
+        raise InputError(f"{streamed.table}: {NO_ROWS}")
     declared = replace(streamed.declaration, images=settled_folder(streamed.declaration.images))
     columns = image_columns(folder, streamed.table.absolute(), first.rows, declared)
     started, counted = time.monotonic(), Tally(0, 0)
