@@ -52,6 +52,24 @@ def test_one_and_one_point_zero_are_one_class(tmp_path):
     assert classes_of(tmp_path, ["0", "1", "2", "1.0"] * 3, "label:multiclass") == ("0", "1", "2")
 
 
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["0.0", "1.0", "2.0", ""], ("0", "1", "2")),
+        (["0.0", "1", "-2,0"], ("-2", "0", "1")),
+        (["01", "02", "03"], ("01", "02", "03")),
+        (["0.5", "1.0", "2.0"], ("0.5", "1.0", "2.0")),
+    ],
+)
+def test_whole_numbers_lose_the_point_zero_of_a_column_with_empty_cells(tmp_path, cells, classes):
+    assert classes_of(tmp_path, cells * 3, "label:multiclass") == classes
+
+
+def test_a_positive_class_may_be_spelt_otherwise(tmp_path):
+    assert classes_of(tmp_path, ["1.0", "2.0"] * 3, "label:positive=1.0") == ("2", "1")
+    assert classes_of(tmp_path, ["benign", "mass"] * 3, "label:positive=Mass") == ("benign", "mass")
+
+
 def test_classes_that_are_declared_stay_as_they_are(tmp_path):
     assert classes_of(tmp_path, ["M", "m", "M", "m"], "label:classes=M,m") == ("M", "m")
     with pytest.raises(InputError, match=r"M and m are one class or two.*label:classes=M,m"):

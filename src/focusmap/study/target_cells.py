@@ -74,6 +74,8 @@ def make_target(column: pd.Series, spec: TargetSpec) -> tuple[Target, list[Reaso
         return _continuous(cells, spec), notes
     cells, joined = in_one_spelling(cells, spec)
     values = sorted(set(cells) - {""}, key=_natural)
+    if spec.positive is not None:
+        spec = replace(spec, positive=alike(values).get(plain(spec.positive), spec.positive))
     target, note = _classes_of(cells, values, spec)
     return target, [*notes, *joined, *([note] if note else [])]
 
@@ -132,6 +134,8 @@ def _grades_from_none(texts: Sequence[str]) -> bool:
 def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list[Reason]]:
     """Return the cells with each class in its commonest spelling, and which others are read as it.
 
+    Where all are whole numbers, none keeps the ``.0`` that a column with empty cells gets from some programs.
+
     Raises
     ------
     InputError
@@ -141,6 +145,7 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
     groups: dict[str, list[str]] = {}
     for text in map(str, counts.index):
         groups.setdefault(plain(text), []).append(text)
+    are_whole = all(word.lstrip("-").isdecimal() for word in groups)
     renamed: dict[str, str] = {}
     notes = []
     for word, texts in groups.items():
@@ -151,6 +156,8 @@ def in_one_spelling(cells: pd.Series, spec: TargetSpec) -> tuple[pd.Series, list
                 f"say --target {spec.name}:classes={both}."
             )
         kept = min(texts, key=lambda text: (not text.isdecimal(), -counts[text], text != text.lower(), len(text), text))
+        if are_whole and not kept.lstrip("-").isdecimal():
+            kept = word
         variants = sorted(text for text in texts if text != kept)
         renamed |= dict.fromkeys(variants, kept)
         if not word.lstrip("-").isdecimal():
