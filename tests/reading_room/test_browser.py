@@ -116,6 +116,15 @@ def test_files_are_chosen_answered_and_shown_under_their_maps(page: sync_api.Pag
     wait_until(page, lambda: bright(page, "#plain") != first)
 
 
+def test_a_file_that_is_refused_is_not_counted_as_answered(
+    page: sync_api.Page, films: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("no image")
+    page.set_input_files("#files", [str(films[0]), str(tmp_path / "note.txt")])
+    expect(page.locator("#progress")).to_have_text("1 of 2 answered, 1 not read")
+    expect(page.locator("#bar")).to_be_hidden()
+
+
 def test_label_map_zoom_and_window_change_what_is_drawn(page: sync_api.Page, films: list[Path]) -> None:
     page.set_input_files("#files", str(films[0]))
     expect(page.locator("#caption")).to_contain_text("Heat map")

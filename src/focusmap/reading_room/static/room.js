@@ -172,8 +172,11 @@ function showList() {
   if (state.chosen) $("items").setAttribute("aria-activedescendant", `item-${state.chosen}`);
   if (focused) $("items").focus();
   const total = state.items.length + state.sending;
-  const done = state.items.filter((item) => item.state !== "waiting").length;
-  $("progress").textContent = state.sending ? words("sending") : total ? words("progress", { n: done, total }) : "";
+  const n = state.items.filter((item) => item.state === "answered").length;
+  const refused = state.items.filter((item) => item.state === "refused").length;
+  const done = n + refused;
+  const counted = words(refused ? "progress_refused" : "progress", { n, total, refused });
+  $("progress").textContent = state.sending ? words("sending") : total ? counted : "";
   $("bar").hidden = done === total;
   $("bar").firstElementChild.style.width = `${total ? (100 * done) / total : 0}%`;
   $("empty").hidden = total > 0;
