@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from focusmap.basics import InputError
-from focusmap.faithfulness.randomisation import between_images, compare, pooled, spearman, structural_similarity
+from focusmap.faithfulness.randomisation import Shape, between_images, compare, pooled, spearman, structural_similarity
 
 
 def smooth(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -34,28 +34,31 @@ def ssim_by_window(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", [(14, 17), (12, 13, 11)])
 def test_ssim_equals_the_paper_window_by_window(shape):
     x, y = smooth(shape, 0), smooth(shape, 1)
-    assert structural_similarity(x, y) == pytest.approx(ssim_by_window(x, y), abs=1e-9)
-    assert structural_similarity(x, x) == pytest.approx(1)
+    assert structural_similarity(Shape(x), Shape(x)) == pytest.approx(1)
+    signed = structural_similarity(Shape(x), Shape(y))
+    assert signed == pytest.approx(ssim_by_window((x + 1) / 2, (y + 1) / 2), abs=1e-9)
+    positive = structural_similarity(Shape(x).absolute, Shape(y).absolute)
+    assert positive == pytest.approx(ssim_by_window(np.abs(x), np.abs(y)), abs=1e-9)
 
 
 def test_ssim_equals_scikit_image():
     metrics = pytest.importorskip("skimage.metrics")
-    x, y = smooth((30, 25), 0), smooth((30, 25), 1)
+    x, y = np.abs(smooth((30, 25), 0)), np.abs(smooth((30, 25), 1))
     theirs = metrics.structural_similarity(
         x, y, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
     )
-    assert structural_similarity(x, y) == pytest.approx(theirs)
+    assert structural_similarity(Shape(x), Shape(y)) == pytest.approx(theirs)
 
 
 def test_a_map_smaller_than_the_window_is_refused():
     with pytest.raises(InputError, match="at least 11 pixels"):
-        structural_similarity(np.eye(10), np.eye(10))
+        structural_similarity(Shape(np.eye(10)), Shape(np.eye(10)))
 
 
 def test_spearman_equals_scipy_with_ties():
     x, y = (np.random.default_rng(seed).integers(0, 5, (9, 9)).astype(float) for seed in (0, 1))
-    assert spearman(x, y) == pytest.approx(spearmanr(x.ravel(), y.ravel()).statistic)
-    assert np.isnan(spearman(x, np.ones((9, 9))))
+    assert spearman(Shape(x), Shape(y)) == pytest.approx(spearmanr(x.ravel(), y.ravel()).statistic)
+    assert np.isnan(spearman(Shape(x), Shape(np.ones((9, 9)))))
 
 
 def test_scale_does_not_matter_and_a_turned_sign_only_for_signed_maps():
@@ -76,7 +79,7 @@ def test_an_empty_map_is_left_out_and_counted():
 
 def test_only_images_of_the_same_label_are_compared():
     maps, labels = np.stack([smooth((16, 16), seed) for seed in range(5)]), [0, 1, 0, 1, 0]
-    expected = [structural_similarity(_scaled(maps[i]), _scaled(maps[j])) for i, j in ((0, 2), (0, 4), (2, 4), (1, 3))]
+    expected = [structural_similarity(Shape(maps[i]), Shape(maps[j])) for i, j in ((0, 2), (0, 4), (2, 4), (1, 3))]
     np.testing.assert_allclose(sorted(between_images(maps, labels).signed.ssim), sorted(expected))
     assert len(between_images(maps, range(5)).signed.ssim) == 0
 
@@ -85,7 +88,3 @@ def test_pooling_keeps_every_pair():
     maps = np.stack([smooth((16, 16), seed) for seed in range(2)])
     parts = [compare(maps, maps), compare(maps, maps[::-1])]
     assert pooled(parts).signed.ssim.tolist() == [*parts[0].signed.ssim, *parts[1].signed.ssim]
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    return (values / np.abs(values).max() + 1) / 2

@@ -19,7 +19,8 @@ from focusmap.models import Model, load_run_net
 from focusmap.nets import on_grid
 from focusmap.study import Cohort, RunOptions, TrustRequest
 
-BATCH_SIZE = 16
+# Some methods keep what they need for gradients.
+MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,13 @@ class Panel:
         probabilities = torch.from_numpy(calibrated_probabilities(self.model.task, units, self.model.card.temperatures))
         return probabilities.to(self.columns.device).gather(1, self.columns[:, None])[:, 0]
 
+    def rows_at_once(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return rows of subjects in parts of as many as go through the net together."""
+        return torch.split(rows, min(MOST_AT_ONCE, self.model.batch_size(stored=False)))
+
     def _logits(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self.model.net(part) for part in torch.split(images, BATCH_SIZE)])
+            return torch.cat([self.model.net(part) for part in self.rows_at_once(images)])
 
 
 Draw: TypeAlias = Callable[[Panel], Tensor]
@@ -86,7 +91,7 @@ def method_maps(method: str) -> Draw:
         maps = torch.zeros_like(panel.batch[:, 0])
         for column in sorted(set(panel.columns.tolist())):
             of_column = torch.nonzero(panel.columns == column)[:, 0]
-            for rows in torch.split(of_column, BATCH_SIZE):
+            for rows in panel.rows_at_once(of_column):
                 drawn = heat_maps(panel.model.net, panel.batch[rows], method, [column])
                 maps[rows] = on_grid(drawn.maps.float(), maps.shape[1:])[:, 0]
         return maps

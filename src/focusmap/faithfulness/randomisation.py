@@ -13,6 +13,7 @@ Passing is necessary, not sufficient: a map of pure noise changes with everythin
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, pairwise
 from typing import TypeVar
 
@@ -63,10 +64,104 @@ class Comparison:
         return {"signed": self.signed.to_dict(), "absolute": self.absolute.to_dict()}
 
 
+class Shape:
+    """A map ``(*spatial)`` divided by its greatest absolute value, and what its comparisons with others share.
+
+    An empty map stays empty, and has no shape.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values.astype(np.float64) / (np.abs(values).max() or 1.0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is 0 everywhere."""
+        return not self.values.any()
+
+    @cached_property
+    def absolute(self) -> "Shape":
+        """The same map without its signs."""
+        return Shape(np.abs(self.values))
+
+    @cached_property
+    def is_signed(self) -> bool:
+        """Whether it has negative values."""
+        return bool(self.values.min() < 0)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """The mean of each window."""
+        return _windowed(self.values)
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """The variance of each window."""
+        return np.asarray(_windowed(self.values**2) - self.mean**2)
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """The ranks of all pixels less their mean, divided by their norm; zeros where the map is constant."""
+        from scipy.stats import rankdata
+
+        ranks = rankdata(self.values.ravel())
+        ranks -= ranks.mean()
+        return np.asarray(ranks / (np.sqrt(ranks @ ranks) or 1.0))
+
+
+def _windowed(values: np.ndarray) -> np.ndarray:
+    """Return the mean of each Gaussian window that lies inside; `InputError` if a side is shorter than the window."""
+    from scipy.ndimage import gaussian_filter
+
+    if min(values.shape) <= 2 * RADIUS:
+        raise InputError(f"SSIM needs maps of at least {2 * RADIUS + 1} pixels a side; found {values.shape}.")
+    mean = gaussian_filter(values, SIGMA, radius=RADIUS)
+    return np.asarray(mean[(slice(RADIUS, -RADIUS),) * values.ndim])
+
+
+def structural_similarity(first: Shape, second: Shape) -> float:
+    """Return the mean SSIM (Wang et al. 2004, eq. 13): Gaussian window of 11 pixels a side, data range 1.
+
+    As in the paper, only windows that lie inside count.
+
+    Parameters
+    ----------
+    first, second
+        Of equal size, each side at least 11.
+
+    Returns
+    -------
+    float
+        At most 1, for equal maps; 0 for unrelated ones.
+
+    Raises
+    ------
+    InputError
+        If a side is shorter than the window.
+
+    >>> structural_similarity(Shape(np.eye(12)), Shape(np.eye(12)))
+    1.0
+    """
+    # From -1 .. 1 into 0 .. 1, where there are negative values.
+    scale, shift = (0.5, 0.5) if first.is_signed or second.is_signed else (1.0, 0.0)
+    mu_x, mu_y = (scale * one.mean + shift for one in (first, second))
+    covariance = scale**2 * (_windowed(first.values * second.values) - first.mean * second.mean)
+    variances = scale**2 * (first.variance + second.variance)
+    brightness = (2 * mu_x * mu_y + C1) / (mu_x**2 + mu_y**2 + C1)
+    return float((brightness * (2 * covariance + C2) / (variances + C2)).mean())
+
+
+def spearman(first: Shape, second: Shape) -> float:
+    """Return the correlation of the ranks of all pixels, ties sharing theirs; NaN where a map is constant.
+
+    >>> round(spearman(Shape(np.array([1.0, 2.0, 3.0])), Shape(np.array([1.0, 4.0, 9.0]))), 9)
+    1.0
+    """
+    return float(first.ranks @ second.ranks) if first.ranks.any() and second.ranks.any() else np.nan
+
+
 def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
     """Return how alike the maps ``(N, *spatial)`` of one source are to those of another, pair by pair."""
-    pairs = list(zip(first, second, strict=True))
-    return Comparison(_similarity(pairs), _similarity([(np.abs(a), np.abs(b)) for a, b in pairs]))
+    return _compared([(Shape(a), Shape(b)) for a, b in zip(first, second, strict=True)])
 
 
 def between_images(maps: np.ndarray, labels: Sequence[int], seed: int = 0) -> Comparison:
@@ -83,8 +178,8 @@ def between_images(maps: np.ndarray, labels: Sequence[int], seed: int = 0) -> Co
     """
     pairs = [(i, j) for i, j in combinations(range(len(maps)), 2) if labels[i] == labels[j]]
     drawn = np.random.default_rng(seed).permutation(len(pairs))[:MOST_PAIRS]
-    chosen = np.array([pairs[k] for k in drawn], dtype=np.intp).reshape(-1, 2)
-    return compare(maps[chosen[:, 0]], maps[chosen[:, 1]])
+    shapes = [Shape(values) for values in maps]
+    return _compared([(shapes[i], shapes[j]) for i, j in (pairs[k] for k in drawn)])
 
 
 def pooled(comparisons: Sequence[Comparison]) -> Comparison:
@@ -92,64 +187,13 @@ def pooled(comparisons: Sequence[Comparison]) -> Comparison:
     return Comparison(*(_pool([getattr(one, name) for one in comparisons]) for name in ("signed", "absolute")))
 
 
-def structural_similarity(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the mean SSIM (Wang et al. 2004, eq. 13): Gaussian window of 11 pixels a side, data range 1.
-
-    As in the paper, only windows that lie inside count.
-
-    Parameters
-    ----------
-    first, second
-        ``(*spatial) float``, each side at least 11.
-
-    Returns
-    -------
-    float
-        At most 1, for equal maps; 0 for unrelated ones.
-
-    Raises
-    ------
-    InputError
-        If a side is shorter than the window.
-
-    >>> structural_similarity(np.eye(12), np.eye(12))
-    1.0
-    """
-    from scipy.ndimage import gaussian_filter
-
-    if min(first.shape) <= 2 * RADIUS:
-        raise InputError(f"SSIM needs maps of at least {2 * RADIUS + 1} pixels a side; found {first.shape}.")
-
-    def windowed(values: np.ndarray) -> np.ndarray:
-        mean = gaussian_filter(values, SIGMA, radius=RADIUS)
-        return np.asarray(mean[(slice(RADIUS, -RADIUS),) * values.ndim])
-
-    x, y = first.astype(np.float64), second.astype(np.float64)
-    mu_x, mu_y = windowed(x), windowed(y)
-    var_x, var_y = windowed(x * x) - mu_x**2, windowed(y * y) - mu_y**2
-    cov = windowed(x * y) - mu_x * mu_y
-    ssim = (2 * mu_x * mu_y + C1) * (2 * cov + C2) / ((mu_x**2 + mu_y**2 + C1) * (var_x + var_y + C2))
-    return float(ssim.mean())
+def _compared(pairs: Sequence[tuple[Shape, Shape]]) -> Comparison:
+    return Comparison(_similarity(pairs), _similarity([(a.absolute, b.absolute) for a, b in pairs]))
 
 
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the correlation of the ranks of all pixels, ties sharing theirs; NaN where a map is constant.
-
-    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]))
-    1.0
-    """
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values.ravel()) for values in (first, second)]
-    x, y = (rank - rank.mean() for rank in ranks)
-    spread = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / spread) if spread > 0 else np.nan
-
-
-def _similarity(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Similarity:
-    full = [(a / np.abs(a).max(), b / np.abs(b).max()) for a, b in pairs if a.any() and b.any()]
-    positive = [(a, b) if min(a.min(), b.min()) >= 0 else ((a + 1) / 2, (b + 1) / 2) for a, b in full]
-    ssim = np.array([structural_similarity(a, b) for a, b in positive], dtype=np.float64)
+def _similarity(pairs: Sequence[tuple[Shape, Shape]]) -> Similarity:
+    full = [(a, b) for a, b in pairs if not (a.is_empty or b.is_empty)]
+    ssim = np.array([structural_similarity(a, b) for a, b in full], dtype=np.float64)
     return Similarity(ssim, np.array([spearman(a, b) for a, b in full], dtype=np.float64), len(pairs) - len(full))
 
 
