@@ -146,9 +146,12 @@ def test_the_report_greys_it(run: Path) -> None:
 def test_an_exported_graph_answers_nothing_of_it(run: Path, film: Path, odd: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the optional part export is not installed")
     assert main(["export", str(run), "--out", str(tmp_path)]) == 0
-    first, second = (ask_without_focusmap(tmp_path / "example.py", file) for file in (film, odd))
+    Image.new("L", (64, 64)).save(tmp_path / "black.png")
+    files = (film, odd, tmp_path / "black.png")
+    first, second, black = (ask_without_focusmap(tmp_path / "example.py", file) for file in files)
     assert "no answer: not better than guessing on test" in first["nodule"]
     assert "no answer: too few test patients to judge it" in first["cavity"]
     assert "threshold" in first["consolidation"]
     assert "unlike the images of train" in second.pop("out")
-    assert all("no answer: out of distribution" in said for said in second.values())
+    assert "shows nothing" in black.pop("out")
+    assert all("no answer: out of distribution" in said for said in (*second.values(), *black.values()))

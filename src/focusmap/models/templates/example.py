@@ -21,10 +21,13 @@ else:
     values = list(model(image).values())
 found = dict(zip(facts["outputs"], values, strict=True))
 aspects = zip(facts["ood"]["aspects"], found.get("unlike", [[]])[0], strict=True)
-unlike = [name for name, distance in aspects if distance > facts["ood"]["limit"]]
-if unlike:
-    print("out of distribution: unlike the images of train in", " and in ".join(unlike))
+far = [name for name, distance in aspects if distance > facts["ood"]["limit"]]
+out = "unlike the images of train in " + " and in ".join(far) if far else ""
+if not np.ptp(image, axis=(1, 2)).any():
+    out = "shows nothing (every pixel has the same value)"
+if out:
+    print("out of distribution:", out)
 for label, probability in zip(facts["labels"], found["probabilities"][0], strict=True):
-    why = "out of distribution" if unlike else facts["not_shown"].get(label)
+    why = "out of distribution" if out else facts["not_shown"].get(label)
     said = f"no answer: {why}" if why else f"threshold {facts['thresholds'].get(label)}"
     print(label, f"{probability:.4f}", said)
