@@ -56,8 +56,8 @@ SENTENCES: Mapping[str, str] = {
     "masks-not-better": "{target} was not better than guessing on test: its masks are written and shown nowhere.",
     "masks-unjudged": "{target} had too few patients on test to be judged: its masks are written and shown nowhere.",
     "masks-broken": "the test of {target} is broken: its masks are written and shown nowhere.",
-    "masks-unlike": "{n:,} image is unlike the images of train: its masks are written and shown nowhere.|"
-    "{n:,} images are unlike the images of train: their masks are written and shown nowhere.",
+    "masks-unlike": "{n:,} image is out of distribution: its masks are written and shown nowhere.|"
+    "{n:,} images are out of distribution: their masks are written and shown nowhere.",
     "not-asked": "was not asked for; --method says which masks are drawn",
     "masks-empty": "{target}: {n} of {all} masks are empty although the model predicts a lesion. "
     "With --method {other}, {n_other} are.",

@@ -123,10 +123,10 @@ def unlike_in_words(n: int, n_images: int) -> str:
     """Return a sentence about images that are out of distribution.
 
     >>> unlike_in_words(2, 40)
-    '2 of 40 images are out of distribution (unlike the training images); do not rely on their predictions'
+    '2 of 40 images are out of distribution (unlike those of train, or blank); do not rely on their predictions'
     """
     return (
-        f"{n} of {n_images} images are out of distribution (unlike the training images); "
+        f"{n} of {n_images} images are out of distribution (unlike those of train, or blank); "
         "do not rely on their predictions"
     )
 
