@@ -1,13 +1,14 @@
 """The documentation's pages can be followed from the first to the last, and become a site."""
 
 import itertools
+import re
 import shutil
 
 import pytest
 import yaml
 
 from focusmap.basics import MissingPartError
-from focusmap.cli import main
+from focusmap.cli import COMMANDS, build_parser, main
 from focusmap.report import require_pdf
 from support.cluster import typed_on_ray
 from support.options import QUICK, quick
@@ -114,3 +115,12 @@ def test_the_page_on_clusters_can_be_followed(folder):
             command = [*("2" if word == "30" else word for word in command), *quick("small-residual")[:-2]]
         typed_on_ray(command)
     assert list(folder.glob("maps/files/*/overlays/*.png"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_stands_on_a_page(command):
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    told = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", pages))
+    actions = build_parser(command)[1]._actions
+    options = [action.option_strings for action in actions if action.option_strings and action.dest != "help"]
+    assert [names for names in options if told.isdisjoint(names)] == []
