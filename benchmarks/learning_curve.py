@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from focusmap.fitting.challenge import SHARES, Challenge, _auroc_at_share, _numbered, _random_folds, forecast
 from focusmap.images import Preparation, prepare_file
-from focusmap.models.challenge import SHARES, Challenge, _auroc_at_share, _numbered, _random_folds, forecast
 from focusmap.models.features import hog, lbp, moments, pyramid
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Cohort, Declaration, read_cohort

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from focusmap.models.probe import fit_head, held_out_losses, inner_folds
+from focusmap.fitting.probe import fit_head, held_out_losses, inner_folds
 from focusmap.study import Cohort, load_cohort
 
 FIFTH = 5

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from focusmap.fitting.regularisation_path import basis_of, logistic_path
 from focusmap.images import Preparation, standardised_file
-from focusmap.models.regularisation_path import basis_of, logistic_path
 from focusmap.nets import Architecture, Levels, build_net
 from focusmap.nets.levels import statistics_of
 from focusmap.statistics import auroc

@@ -15,6 +15,7 @@ from focusmap.basics import InputError
 from focusmap.evaluation import Explained, FrozenThresholds, MapOnMask, MapThreshold, Reference, score_maps
 from focusmap.evaluation.localisation.measures import iou_at
 from focusmap.evaluation.localisation.summary import ScoreOptions
+from focusmap.fitting.map_thresholds import STRONGEST, tune_focus_maps, with_map_thresholds
 from focusmap.heatmaps.map_files import Item
 from focusmap.heatmaps.methods import choose_method
 from focusmap.heatmaps.write import ExplainOptions
@@ -22,7 +23,6 @@ from focusmap.images import read_map
 from focusmap.models import Model, load_model, read_card
 from focusmap.models.ensemble import combine
 from focusmap.models.folder import save_model
-from focusmap.models.map_thresholds import STRONGEST, tune_focus_maps, with_map_thresholds
 from focusmap.models.net import over_views
 from focusmap.nets import AS_IT_IS, Architecture, Ensemble, FocusNet, PoolingOptions, View, build_net
 from focusmap.nets.focus_net import FocusLayers

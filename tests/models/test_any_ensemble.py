@@ -12,6 +12,7 @@ from PIL import Image
 
 from focusmap.basics import FocusmapError, InputError
 from focusmap.evaluation import divisors
+from focusmap.fitting.fit_targets import Rows, fit_target
 from focusmap.images import StoreOptions, prepare_store
 from focusmap.models.card import ModelCard
 from focusmap.models.cases import NET, CaseModel
@@ -22,7 +23,6 @@ from focusmap.models.net import Model, over_views
 from focusmap.models.predict import encode, predict, predict_chunks
 from focusmap.models.predictor import Predictor, answer, needs_of
 from focusmap.models.rows import Estimators, RowModel
-from focusmap.models.target_model import Rows, fit_target
 from focusmap.nets import AS_IT_IS, Architecture, CaseArchitecture, View, build_case_net, build_net
 from focusmap.study import Cohort, Declaration, Samples, Study, by_case, fit_covariates, read_inputs
 from support.models import edit, model_of, with_calibration

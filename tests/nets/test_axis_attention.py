@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from focusmap.audit import ImageSummary
 from focusmap.basics import InputError
+from focusmap.fitting.configure import resolve_recipe
 from focusmap.heatmaps import heat_maps, methods_of
-from focusmap.models.configure import resolve_recipe
 from focusmap.nets.build import Architecture, build_net, check_recipe
 from focusmap.nets.decoders import strides_of
 from focusmap.nets.focus_net import FocusLayers, FocusNet

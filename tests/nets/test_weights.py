@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from focusmap.audit import ImageSummary
 from focusmap.basics import InputError, MissingFileError
-from focusmap.models import configure
+from focusmap.fitting import configure
 from focusmap.nets import weights as weights_module
 from focusmap.nets.build import Architecture, build_net
 from focusmap.nets.focus_net import FocusNet

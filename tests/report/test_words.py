@@ -14,7 +14,7 @@ from focusmap.audit.findings import SEVERITIES, finding
 from focusmap.basics import LANGUAGES, InputError, Json, Reason, note_entries, reason_entries
 from focusmap.evaluation import NOTICE
 from focusmap.faithfulness.criteria import SOURCES as TRUST_SOURCES
-from focusmap.models import choice
+from focusmap.fitting import choice
 from focusmap.nets.weights import WeightsOrigin
 from focusmap.reading_room.intake import REFUSALS
 from focusmap.report import run_page

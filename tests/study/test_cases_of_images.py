@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from focusmap.basics import InputError
-from focusmap.models.preparing import split_of_images
+from focusmap.fitting.preparing import split_of_images
 from focusmap.study.cases import by_case, by_image, images_of, view_numbers, views_of, with_images
 from focusmap.study.cohort import load_cohort, read_cohort, write_cohort
 from focusmap.study.options import Declaration

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from focusmap.basics import InputError, ModelError
-from focusmap.models.suitability import check_model
+from focusmap.fitting.suitability import check_model
 from focusmap.study.cells import type_covariates
 from focusmap.study.cohort import read_cohort
 from focusmap.study.covariates import Covariates, fit_covariates

@@ -6,7 +6,7 @@ import pytest
 
 from focusmap.cli import main
 from focusmap.cli.show_study import cheaper_in_words
-from focusmap.models import Plan
+from focusmap.fitting import Plan
 from focusmap.study import Recipe
 
 STUDY = ["--target", "sick", "--covariate", "age", "--model", "logistic", "--baseline", "none"]

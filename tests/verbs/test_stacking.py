@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focusmap.models.fit_nets import stack_of
+from focusmap.fitting.fit_nets import stack_of
 from focusmap.study import Target
 
 RNG = np.random.default_rng(0)

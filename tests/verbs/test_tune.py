@@ -9,7 +9,7 @@ import pytest
 import focusmap
 from focusmap.basics import InputError, MissingPartError
 from focusmap.cli import main
-from focusmap.models import draw_recipe, first_trial, make_inner_folds, split
+from focusmap.fitting import draw_recipe, first_trial, make_inner_folds, split
 from focusmap.study import Recipe
 from support.options import QUICK
 from support.studies import phantom_study

@@ -14,7 +14,7 @@ from PIL import Image
 import focusmap
 from focusmap.basics import write_json
 from focusmap.cli import main
-from focusmap.models import train_baseline
+from focusmap.fitting import train_baseline
 from focusmap.study import Run, RunOptions
 from support.options import NET, quick
 from support.studies import phantom_study

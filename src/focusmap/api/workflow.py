@@ -11,11 +11,13 @@ from shutil import rmtree
 from time import monotonic
 from typing import cast
 
+from focusmap.api.tracking import track
 from focusmap.basics import Progress, refuse_existing, require, silent, table_name
 from focusmap.basics.files import Json, atomic_folder, read_table, write_json
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
-from focusmap.models import can_be_mapped, track, train_baseline, write_manifest
+from focusmap.fitting import train_baseline, write_manifest
+from focusmap.models import can_be_mapped
 from focusmap.segmentation import check_lesions
 from focusmap.study import LADDER, UNLABELLED, Declaration, Recipe, RunOptions, parts_of, read_recipe, read_study
 from focusmap.study.cohort import Cohort, load_cohort, read_cohort

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from focusmap import evaluation, models, study
+from focusmap import evaluation, fitting, study
 from focusmap.basics import Progress
 
 if TYPE_CHECKING:
@@ -136,18 +136,18 @@ def boxes_in_words(cohort: "study.Cohort") -> str:
 
 def print_cases(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
     """Print the number of cases and their views, if a model is to learn from cases."""
-    how = models.cases_of(cohort, recipe)
+    how = fitting.cases_of(cohort, recipe)
     if how == "pictures":
         print_single_images_note(cohort, recipe)
         return
-    rows = models.rows_for(cohort, recipe)
+    rows = fitting.rows_for(cohort, recipe)
     views = ", ".join(filter(None, study.views_of(rows)))
     print(f"cases       {len(rows)}, images pooled by {how}{views and ' per view: '}{views}")
 
 
 def print_single_images_note(cohort: "study.Cohort", recipe: "study.Recipe") -> None:
     """Note on stderr that images are predicted singly although the study names cases, unless the recipe wants that."""
-    case, name = cohort.study.case_column, models.model_name(cohort, recipe)
+    case, name = cohort.study.case_column, fitting.model_name(cohort, recipe)
     if case is None or recipe.cases != "auto" or not (cohort.has_images and recipe.learns_labels):
         return
     net = "" if name.engine == "net" else "a net (--model resnet18) and "
@@ -162,7 +162,7 @@ def print_plan(cohort: "study.Cohort", options: "study.RunOptions") -> None:
     """Print the cost of a run: sizes, time, memory and disk."""
     from focusmap.audit import accepting
 
-    plan = models.estimate(cohort, options)
+    plan = fitting.estimate(cohort, options)
     size, shape = plan.recipe.size, plan.recipe.shape
     taken = f", {' x '.join(map(str, shape))} voxels" if shape else f", {size} x {size} pixels" if size else ""
     if plan.image_summary is not None and shape:
@@ -186,7 +186,7 @@ def print_plan(cohort: "study.Cohort", options: "study.RunOptions") -> None:
         print(f"refused: the run will end with exit code 3. To continue anyway: {accepting(plan.blocking)}")
 
 
-def time_in_words(plan: "models.Plan") -> str:
+def time_in_words(plan: "fitting.Plan") -> str:
     """Return how long the training would take, and how that is known."""
     if plan.recipe.model == study.LADDER and plan.seconds is not None:
         return f"up to about {clock(plan.seconds)} (--budget), maps and report included"
@@ -196,7 +196,7 @@ def time_in_words(plan: "models.Plan") -> str:
     return f"about {clock(plan.seconds)} of training ({known}), plus all other steps"
 
 
-def cheaper_in_words(plan: "models.Plan") -> str:
+def cheaper_in_words(plan: "fitting.Plan") -> str:
     """Return what to type for a run that takes less time; empty where it is short or the user has set its budget."""
     recipe, seconds = plan.recipe, plan.seconds
     if recipe.model == study.LADDER or seconds is None or seconds < LONG_SECONDS:

@@ -12,8 +12,7 @@ from focusmap.evaluation import EvaluationOptions, Predictions, calibrated_proba
 from focusmap.models.folder import load_model
 from focusmap.models.predict import encode
 from focusmap.models.predictor import EncodedImages, Predictor, answer
-from focusmap.models.preparing import store_for
-from focusmap.study import NO_VIEW, Cohort, Run, RunOptions, Samples, read_recipe
+from focusmap.study import NO_VIEW, Cohort, Run, RunOptions, Samples, read_recipe, store_for
 
 IMPORTANCE, SIDES = "importance.json", "sides.json"
 IMAGES, TABLE, VIEW = "pictures", "table", "view="

@@ -12,9 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import atomic, read_json, write_json
-from focusmap.models.ood import ASPECTS, pixels_of, some_of
+from focusmap.models.ood import ASPECTS
 from focusmap.models.predictor import Predictor
-from focusmap.models.training import Training
 from focusmap.study import Cohort, Run, Samples, load_cohort
 
 DESCRIPTIONS, NAMES = "alike.safetensors", "alike.json"
@@ -53,14 +52,6 @@ def save_descriptions(descriptions: np.ndarray, image_ids: Sequence[str], model:
     with atomic(model / DESCRIPTIONS) as temporary:
         save_file({"descriptions": descriptions.astype(np.float32)}, temporary)
     write_json(model / NAMES, {"image_ids": list(image_ids)})
-
-
-def write_alike(training: Training, folder: Path) -> None:
-    """Write what images of train look like into a model folder; nothing for tables and cases."""
-    if training.store is None or training.cohort.images is not None:
-        return
-    image_ids = some_of(training, "train")
-    save_descriptions(np.stack([*map(description, pixels_of(training, image_ids))]), image_ids, folder)
 
 
 def share_alike(run: Run) -> None:

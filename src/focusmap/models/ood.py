@@ -18,7 +18,6 @@ from safetensors.numpy import load_file, save_file
 
 from focusmap.basics import ModelError, atomic
 from focusmap.evaluation import Showing, standings_of, whys_in
-from focusmap.models.training import Training
 from focusmap.study import Run
 
 # So many cells a side, by the number of spatial axes.
@@ -27,8 +26,8 @@ FINE, LAYOUT = {2: 48, 3: 24}, {2: 8, 3: 4}
 GREY_BINS, GREY_RANGE = 16, (-2.5, 2.5)
 SLOPE_BINS, LOG2_SLOPE_RANGE = 8, (-8.0, 2.0)
 LEAST_SLOPE = 2.0 ** (LOG2_SLOPE_RANGE[0] - 1)
-# Some of a part of the split are enough, and too few say nothing of how far its images lie.
-MOST, FEWEST = 1000, 20
+# Of fewer images nothing is known of how far they lie.
+FEWEST = 20
 # A limit is what 99 % of tune keep within, and a little more: tune is small.
 WITHIN, MARGIN = 0.99, 1.05
 KEYS = ("centre", "precision", "limit")
@@ -185,15 +184,6 @@ def _shares(values: np.ndarray, n: int, ends: tuple[float, float]) -> np.ndarray
 OOD_FILE = "likeness.safetensors"
 
 
-def write_ood(training: Training, folder: Path) -> None:
-    """Write what train looks like into a model folder; nothing for tables, cases, and fewer than 20 images."""
-    if training.store is None or training.cohort.images is not None:
-        return
-    ood = fit_ood(*(pixels_of(training, some_of(training, part)) for part in ("train", "tune")))
-    if ood is not None:
-        save_ood(ood, folder / OOD_FILE)
-
-
 def share_ood(run: Run) -> None:
     """Let the ensemble of a run's folds know what each fold knows: an image may be like the train of any."""
     if known := [ood for part in run.parts() if (ood := ood_of(part.folder)) is not None]:
@@ -210,16 +200,3 @@ def showing_of(folder: Path) -> Showing:
     """Return what may be shown of the model of a run, or of a model folder itself."""
     ood = ood_of(folder)
     return Showing(whys_in(standings_of(folder)), None if ood is None else ood.unlike)
-
-
-def some_of(training: Training, part: str) -> list[str]:
-    """Return the names of images of a part of the split: all, or `MOST` of them at random."""
-    image_ids = training.rows(part).image_ids
-    chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST]
-    return [image_ids[i] for i in np.sort(chosen)]
-
-
-def pixels_of(training: Training, image_ids: Sequence[str]) -> list[np.ndarray]:
-    """Return prepared images of a training's store, ``(C, *spatial)`` each."""
-    assert training.store is not None
-    return [training.store.pixels[row] for row in training.store.rows(image_ids)]

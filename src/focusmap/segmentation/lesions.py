@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from focusmap.basics import InputError, suggest
-from focusmap.models import model_name, rows_for
+from focusmap.fitting import model_name, rows_for
 from focusmap.study import Cohort, Recipe, Target, Task, means_benign, means_nothing_found, plain_name
 
 NO_CLASS = ("none",)

@@ -115,6 +115,8 @@ from .split import make_split as make_split
 from .split import parts_of as parts_of
 from .split import read_split as read_split
 from .split import write_split as write_split
+from .stores import preparation_for as preparation_for
+from .stores import store_for as store_for
 from .streamed import Streamed as Streamed
 from .streamed import TableAnswer as TableAnswer
 from .streamed import files_of as files_of

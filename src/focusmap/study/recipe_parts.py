@@ -26,7 +26,7 @@ MEAN = "mean"
 ESTIMATORS = (
     "logistic", "svm", "rbf-svm", "forest", "gradient-boosting", "nearest", "centroid", "naive-bayes",
 )  # fmt: skip
-"""Estimators of scikit-learn; `focusmap.models.estimators` fits them."""
+"""Estimators of scikit-learn; `focusmap.fitting.estimators` fits them."""
 COUNTS = ("histogram", "lbp", "sift-bow")
 """Features that are counts, which naive Bayes needs."""
 FEATURES = (*COUNTS, "moments", "shape", "texture", "hog", "pyramid")

@@ -15,8 +15,8 @@ from focusmap.basics import Json, atomic_folder, branch, items, read_json, text,
 from focusmap.basics.errors import FocusmapError, InputError
 from focusmap.evaluation import CHALLENGE, MOST_SHOWN, reference_of
 from focusmap.figures import write_thumbnail
+from focusmap.fitting import Challenge, covers_of, frozen_features, ladder_settings, run_challenge
 from focusmap.images import middle_slice, read_image
-from focusmap.models import Challenge, covers_of, frozen_features, ladder_settings, run_challenge
 from focusmap.study import Cohort, Recipe, RunOptions, Task, load_cohort, open_run, read_recipe
 
 SIZE, SHOWN_PIXELS = 224, 240

@@ -17,7 +17,8 @@ from focusmap.evaluation.simpler import set_beside, write_baselines
 from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
 from focusmap.evaluation.verdict import with_verdict
 from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
-from focusmap.models import Predicted, baseline_of, load_run_model, ood_of, write_importance
+from focusmap.fitting import baseline_of
+from focusmap.models import Predicted, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict
 from focusmap.study import UNLABELLED, Cohort, Run, Samples, count_rows, load_cohort, open_run, read_recipe

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from focusmap.audit import Audit, refuse_blocking
 from focusmap.basics import refuse_existing
-from focusmap.models import Prepared, preparing, split
+from focusmap.fitting import Prepared, preparing, split
 from focusmap.report import TrainingAudit, audited
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing

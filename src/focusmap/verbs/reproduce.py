@@ -14,8 +14,8 @@ import numpy as np
 
 from focusmap.basics import HASHES, InputError, Json, branch, file_hash, read_json, refuse_unwritable, text, write_json
 from focusmap.evaluation import Predictions, read_predictions
-from focusmap.models import Prepared, library_versions, store_for, train_all, train_baseline
-from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, read_study
+from focusmap.fitting import Prepared, library_versions, train_all, train_baseline
+from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, read_study, store_for
 from focusmap.study.run import PLANS, REPRODUCTION, SHARED_STORE, Run, open_run, start_run, writing
 
 # Sums that several threads add up in another order differ in their last digits.

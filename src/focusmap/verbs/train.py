@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from focusmap.basics import InputError, read_json
-from focusmap.models import OnModel, Prepared, ignore_model, prepare, store_for, train_all
+from focusmap.fitting import OnModel, Prepared, ignore_model, prepare, train_all
 from focusmap.report import TrainingAudit
 from focusmap.scale import on_cluster
-from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant
+from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, refuse_constant, store_for
 from focusmap.study.run import Run, open_run, start_run, writing
 
 

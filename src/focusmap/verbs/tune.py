@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from focusmap.basics import InputError, require, write_json, write_table
-from focusmap.models import groups_of_rows, rows_for, split, split_of_images, tuning
+from focusmap.fitting import groups_of_rows, rows_for, split, split_of_images, tuning
 from focusmap.report import TrainingAudit
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Recipe, RunOptions, read_recipe, refuse_constant, write_split, writing

@@ -12,9 +12,9 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Progress, atomic
+from focusmap.fitting.training import Training
 from focusmap.images import AnyPreparation, FloatArray
 from focusmap.models.formats import EXACT
-from focusmap.models.training import Training
 from focusmap.study import Batch, Cohort, Images, Samples
 
 if TYPE_CHECKING:

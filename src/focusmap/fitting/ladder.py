@@ -19,9 +19,10 @@ import numpy as np
 from focusmap import nets
 from focusmap.basics import Json, Reason, read_json, read_table, reason_entries, write_json
 from focusmap.evaluation import baseline_run, calibrated_probabilities, divisors, read_predictions
-from focusmap.models import choice, configure, ensemble, folder, mirroring, predictor, train
-from focusmap.models.rungs import Clock, fine_tuned_recipe, from_scratch_recipe, own_size, probe_recipe, rung_training
-from focusmap.models.training import Training
+from focusmap.fitting import choice, configure, mirroring, train
+from focusmap.fitting.rungs import Clock, fine_tuned_recipe, from_scratch_recipe, own_size, probe_recipe, rung_training
+from focusmap.fitting.training import Training
+from focusmap.models import ensemble, folder, predictor
 from focusmap.study import Recipe, Run, RunOptions, read_recipe
 
 # The simplest first; a model without maps comes after the probe.
@@ -112,7 +113,7 @@ def _read_rung(name: str, training: Training, earlier: Mapping[str, Json]) -> ch
     run, task = baseline_run(training.run) if name == choice.SIMPLE else training.run.rung(name), training.cohort.task
     if not run.predictions("tune").is_file():
         return None
-    files = {part: run.predictions(part) for part in choice.PREDICTED if run.predictions(part).is_file()}
+    files = {part: run.predictions(part) for part in train.PREDICTED if run.predictions(part).is_file()}
     predictions = {part: read_predictions(file, task) for part, file in files.items()}
     entries = cast(list[Mapping[str, Json]], earlier.get("rungs", []))
     seconds = next((float(cast(float, entry["seconds"])) for entry in entries if entry["name"] == name), 0.0)

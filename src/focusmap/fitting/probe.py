@@ -10,13 +10,13 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Progress, silent
-from focusmap.models.fit_nets import as_model, untrained_net
-from focusmap.models.frozen import stored_features
+from focusmap.fitting.fit_nets import as_model, untrained_net
+from focusmap.fitting.frozen import stored_features
+from focusmap.fitting.regularisation_path import Basis, basis_of, logistic_path, ridge_path
+from focusmap.fitting.training import Training
 from focusmap.models.predict import Predicted, encode, predictions_of
 from focusmap.models.predictor import EncodedImages, Predictor, answer
-from focusmap.models.regularisation_path import Basis, basis_of, logistic_path, ridge_path
 from focusmap.models.scorers import Linear
-from focusmap.models.training import Training
 from focusmap.study import Cohort, ModelName, RunOptions, Target, Task, check_learnable
 
 if TYPE_CHECKING:

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, PROBE
-from focusmap.models.configure import ladder_settings, preparation_for, usual_net, usual_rate
-from focusmap.models.fit_nets import training_data, untrained_net
-from focusmap.models.preparing import store_for
-from focusmap.models.training import Training
-from focusmap.study import Cases, Recipe, RunOptions, read_recipe
+from focusmap.fitting.choice import FINE_TUNED, FROM_SCRATCH, PROBE
+from focusmap.fitting.configure import ladder_settings, usual_net, usual_rate
+from focusmap.fitting.fit_nets import training_data, untrained_net
+from focusmap.fitting.training import Training
+from focusmap.study import Cases, Recipe, RunOptions, preparation_for, read_recipe, store_for
 
 FINE_TUNING: dict[str, object] = {
     "warmup_epochs": 1,

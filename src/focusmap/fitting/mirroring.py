@@ -14,10 +14,10 @@ import numpy as np
 
 from focusmap import nets
 from focusmap.basics import Json, read_json, write_json
-from focusmap.models.frozen import features_key, stored_features
-from focusmap.models.probe import held_out_losses, inner_folds, standardised
-from focusmap.models.regularisation_path import basis_of, logistic_path
-from focusmap.models.training import Training
+from focusmap.fitting.frozen import features_key, stored_features
+from focusmap.fitting.probe import held_out_losses, inner_folds, standardised
+from focusmap.fitting.regularisation_path import basis_of, logistic_path
+from focusmap.fitting.training import Training
 from focusmap.statistics import wilson
 from focusmap.study import Recipe, RunOptions
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.models import configure, frozen
-from focusmap.models.mirroring import Sides, mirroring_of_folds, told_apart
+from focusmap.fitting import configure, frozen
+from focusmap.fitting.mirroring import Sides, mirroring_of_folds, told_apart
 from focusmap.study import Augmentation, Recipe, load_cohort, read_recipe, recipe_from
 
 N = 240

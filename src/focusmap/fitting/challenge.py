@@ -16,11 +16,11 @@ import numpy as np
 from focusmap import nets
 from focusmap.basics import Json, Progress, UnreadableImageError, atomic, branch, number
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
+from focusmap.fitting.covers import Cover, Covered, covered
+from focusmap.fitting.frozen import Change, features_key, measure_each_change, unchanged
+from focusmap.fitting.probe import fit_head
 from focusmap.images import AnyPreparation
-from focusmap.models.covers import Cover, Covered, covered
-from focusmap.models.frozen import Change, features_key, measure_each_change, unchanged
-from focusmap.models.probe import fit_head
-from focusmap.study import Cohort, Recipe, Samples, Target, Task
+from focusmap.study import Cohort, Recipe, Samples, Target, Task, preparation_for
 
 N_FOLDS = 5
 N_SHUFFLES = 5
@@ -72,8 +72,6 @@ def frozen_features(
     UnreadableImageError
         If an image cannot be read.
     """
-    from focusmap.models.configure import preparation_for
-
     net = cast(
         "nets.LevelsNet",
         nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),

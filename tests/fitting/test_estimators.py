@@ -17,9 +17,10 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import SVC, LinearSVC
 
 from focusmap.basics import InputError, ModelError
-from focusmap.models.estimators import BOOSTING, FITS, N_TREES
+from focusmap.fitting.estimators import BOOSTING, FITS, N_TREES
+from focusmap.fitting.fit_targets import Rows, fit_target, screened
 from focusmap.models.scorers import form_of, from_arrays, to_arrays
-from focusmap.models.target_model import Rows, fit_target, screened, target_model_from
+from focusmap.models.target_model import target_model_from
 from focusmap.study import Target, parse_model
 from focusmap.study.recipe_parts import ESTIMATORS
 
@@ -100,7 +101,7 @@ def test_values_are_scikit_learns(name, peer):
 MISREAD = """
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier as Boosting
-from focusmap.models.estimators import FITS
+from focusmap.fitting.estimators import FITS
 
 assert False, "asserts are on"
 fit = Boosting.fit
@@ -231,7 +232,7 @@ def test_calibration_never_turns_a_model_upside_down(name, seed):
     """Of random labels held-out scores tell the opposite; the model itself must not."""
     from sklearn.metrics import roc_auc_score
 
-    from focusmap.models.target_model import Rows, fit_target
+    from focusmap.fitting.fit_targets import Rows, fit_target
 
     rng = np.random.default_rng(seed)
     values, truth = rng.normal(size=(120, 8)), rng.integers(0, 2, 120).astype(float)

@@ -9,12 +9,10 @@ import pandas as pd
 
 from focusmap.basics import Json, Reason
 from focusmap.evaluation import JUDGED_BY, EvaluationOptions, Predictions, compare_predictions, evaluate_predictions
+from focusmap.fitting.training import Training
 from focusmap.models.predictor import Predictor
-from focusmap.models.training import Training
 
 PROBE, SIMPLE, FROM_SCRATCH, FINE_TUNED, MEAN = "probe", "simple", "from-scratch", "fine-tuned", "mean"
-# Test is only predicted. Tune comes last: its file says that a training is done.
-PREDICTED = ("test", "tune")
 N_RESAMPLES = 200
 # Half the width of a 95 % interval is 1.96 standard errors.
 WIDTH_IN_ERRORS = 2 * 1.96
@@ -22,7 +20,7 @@ WIDTH_IN_ERRORS = 2 * 1.96
 
 @dataclass(frozen=True)
 class Rung:
-    """A model that was fitted, calibrated on tune, with what it says of `PREDICTED` parts, and how long it took.
+    """A model that was fitted, calibrated on tune, with what it says of test and tune, and how long it took.
 
     Of cases it knows what each of their images weighs on test.
     """

@@ -14,14 +14,14 @@ from torch.nn.functional import adaptive_avg_pool2d
 import focusmap
 from focusmap.cli import main
 from focusmap.evaluation import Predictions
+from focusmap.fitting import configure, frozen, ladder
+from focusmap.fitting.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
+from focusmap.fitting.probe import fit_head
 from focusmap.heatmaps import heat_maps, write
 from focusmap.images import Preparation
-from focusmap.models import configure, frozen, ladder
 from focusmap.models.card import ModelCard
-from focusmap.models.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE, SIMPLE, Rung, choose
 from focusmap.models.folder import load_run_model
 from focusmap.models.net import Model, over_views
-from focusmap.models.probe import fit_head
 from focusmap.nets import Architecture, FocusNet, LevelsNet, build_net
 from focusmap.nets.grids import AS_IT_IS, View, show, views_over_sizes, views_within
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom

@@ -10,10 +10,10 @@ import pytest
 from focusmap.cli import main
 from focusmap.evaluation import Reference, lesion_boxes, reference_of
 from focusmap.evaluation.localisation.reference import Boxes
+from focusmap.fitting.challenge import Challenge, _auroc_shuffled, forecast, run_challenge
+from focusmap.fitting.covers import Cover, Covered, covered, over_lesions
 from focusmap.images import Placement, read_mask
 from focusmap.images.crop import Box
-from focusmap.models.challenge import Challenge, _auroc_shuffled, forecast, run_challenge
-from focusmap.models.covers import Cover, Covered, covered, over_lesions
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import Declaration, read_cohort
 

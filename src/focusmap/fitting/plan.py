@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from focusmap.audit import Finding, ImageSummary, audit_table, look_at_sample
+from focusmap.fitting import configure, fit_nets, preparing, suitability
+from focusmap.fitting.training import Training
 from focusmap.images import Store
-from focusmap.models import configure, fit_nets, preparing, suitability
-from focusmap.models.training import Training
-from focusmap.study import Recipe, Run, RunOptions, Split, check_learnable, fit_covariates, fold_split
+from focusmap.study import Recipe, Run, RunOptions, Split, check_learnable, fit_covariates, fold_split, preparation_for
 from focusmap.study.cohort import Cohort, refuse_constant
 from focusmap.study.recipe_parts import LADDER, parse_model
 
@@ -129,7 +129,7 @@ def _measured(training: Training, options: RunOptions) -> tuple[float | None, st
 
 def _noise(rows: Cohort, recipe: Recipe) -> Store:
     """Return prepared images of the right shape, one in memory for all."""
-    preparation = configure.preparation_for(recipe)
+    preparation = preparation_for(recipe)
     image_ids = rows.image_ids if rows.images is None else list(rows.images["image_id"])
     n, shape = len(image_ids), preparation.input_shape
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

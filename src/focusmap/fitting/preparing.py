@@ -5,9 +5,9 @@ from typing import Protocol
 
 from focusmap import images
 from focusmap.audit import Audit, image_summary_of
-from focusmap.models.configure import preparation_for, resolved
-from focusmap.models.suitability import check_model, rows_for
-from focusmap.study import Cohort, Recipe, Run, RunOptions, parse_model, with_images, write_cohort, write_study
+from focusmap.fitting.configure import resolved
+from focusmap.fitting.suitability import check_model, rows_for
+from focusmap.study import Cohort, Recipe, Run, RunOptions, store_for, with_images, write_cohort, write_study
 from focusmap.study.split import Split, SplitOptions, make_split, write_split
 
 
@@ -88,15 +88,3 @@ def split_of_images(divided: Split, rows: Cohort) -> Split:
     parts = divided.table.set_index("image_id").loc[rows.images["case_id"]].reset_index(drop=True)
     parts.insert(0, "image_id", rows.images["image_id"].to_numpy())
     return replace(divided, table=parts)
-
-
-def store_for(cohort: Cohort, recipe: Recipe, run: Run, options: RunOptions) -> "images.Store | None":
-    """Return the store of a cohort's images, or its cases', as a resolved recipe says; None for a table model."""
-    if parse_model(recipe.model).shown == "table":
-        return None
-    if options.store is not None:
-        run.share_store(options.store)
-    settings = images.StoreOptions(options.workers, options.skip_unreadable, options.progress, options.cluster)
-    table = cohort.table if cohort.images is None else cohort.images
-    files = [cohort.study.images / path for path in table["path"]]
-    return images.prepare_store(files, list(table["image_id"]), preparation_for(recipe), run.store, settings)

@@ -2,20 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pandas as pd
 
 from focusmap.basics import atomic_folder, write_table
 from focusmap.evaluation import Predictions, reference_of, write_predictions
-from focusmap.models import choice, ensemble, fit_nets, folder, neighbours, ood, probe, rows
+from focusmap.fitting import fit_nets, fit_rows, probe
+from focusmap.fitting.training import Training
+from focusmap.models import ensemble, folder, neighbours, ood
 from focusmap.models.predict import Predicted, predict
 from focusmap.models.predictor import Predictor, calibrated
-from focusmap.models.training import Training
 from focusmap.study import RunOptions, Samples
 
 if TYPE_CHECKING:
     from focusmap.models.net import Model
+
+# Test is only predicted. Tune comes last: its file says that a training is done.
+PREDICTED = ("test", "tune")
+# Of each part of the split, so many images say what it looks like.
+MOST_DESCRIBED = 1000
 
 
 def train_one(training: Training, options: RunOptions) -> None:
@@ -58,7 +66,7 @@ def seed_trainings(training: Training) -> list[Training]:
 def fit(training: Training, options: RunOptions) -> Predictor:
     """Return the trained model; thresholds and temperatures are still to be fitted."""
     if training.model.engine == "estimator":
-        return rows.fit_estimators(training, options)
+        return fit_rows.fit_estimators(training, options)
     return (probe.fit_probe if probe.is_probe(training.model) else fit_nets.fit_net)(training, options)
 
 
@@ -69,7 +77,7 @@ def calibrated_on_tune(model: Predictor, training: Training) -> Predictor:
     net = with_focus(model)
     if net is None:
         return model
-    from focusmap.models.map_thresholds import tune_focus_maps
+    from focusmap.fitting.map_thresholds import tune_focus_maps
 
     return tune_focus_maps(net, reference_of(tune))
 
@@ -92,7 +100,7 @@ def predict_part(model: Predictor, training: Training, part: str) -> Predicted:
 
 def predict_parts(model: Predictor, training: Training) -> tuple[dict[str, Predictions], pd.DataFrame | None]:
     """Return a model's predictions for test and tune and, of cases, the attention on test."""
-    answers = {part: predict_part(model, training, part) for part in choice.PREDICTED if training.split.ids(part)}
+    answers = {part: predict_part(model, training, part) for part in PREDICTED if training.split.ids(part)}
     attention = answers["test"].attention if "test" in answers else None
     return {part: answer.predictions for part, answer in answers.items()}, attention
 
@@ -107,7 +115,26 @@ def write_trained(
     with atomic_folder(run.model) as place:
         folder.save_model(model, place)
         if training.is_answering:
-            ood.write_ood(training, place)
-            neighbours.write_alike(training, place)
+            _write_likeness(training, place)
     for part, of_part in predictions.items():
         write_predictions(of_part, run.predictions(part))
+
+
+def _write_likeness(training: Training, place: Path) -> None:
+    """Write what images of train look like into a model's folder; nothing for tables and cases."""
+    store = training.store
+    if store is None or training.cohort.images is not None:
+        return
+    image_ids = {part: _some_of(training, part) for part in ("train", "tune")}
+    pixels = {part: [store.pixels[row] for row in store.rows(names)] for part, names in image_ids.items()}
+    if (fitted := ood.fit_ood(pixels["train"], pixels["tune"])) is not None:
+        ood.save_ood(fitted, place / ood.OOD_FILE)
+    described = np.stack([neighbours.description(image) for image in pixels["train"]])
+    neighbours.save_descriptions(described, image_ids["train"], place)
+
+
+def _some_of(training: Training, part: str) -> list[str]:
+    """Return the names of images of a part of the split: all, or `MOST_DESCRIBED` of them at random."""
+    image_ids = training.rows(part).image_ids
+    chosen = np.random.default_rng(training.recipe.seed).permutation(len(image_ids))[:MOST_DESCRIBED]
+    return [image_ids[i] for i in np.sort(chosen)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from focusmap.models.regularisation_path import basis_of, logistic_path, ridge_path
+from focusmap.fitting.regularisation_path import basis_of, logistic_path, ridge_path
 
 STRENGTHS = (1e-3, 1e-2, 1e-1)
 

@@ -11,12 +11,13 @@ import pandas as pd
 
 from focusmap.basics import read_json, read_table, silent, write_table
 from focusmap.evaluation import baseline_run, joined, of_images, read_predictions, reference_of, write_predictions
-from focusmap.models import ensemble, folder, ladder, neighbours, ood, predictor, preparing, rungs, suitability
-from focusmap.models.manifest import write_manifest
-from focusmap.models.train import fit, seed_trainings, train_one, with_focus, write_trained
-from focusmap.models.training import Training
+from focusmap.fitting import ladder, preparing, rungs, suitability
+from focusmap.fitting.manifest import write_manifest
+from focusmap.fitting.train import fit, seed_trainings, train_one, with_focus, write_trained
+from focusmap.fitting.training import Training
+from focusmap.models import ensemble, folder, neighbours, ood, predictor
 from focusmap.scale import answers_in_order, connected
-from focusmap.study import LADDER, Cohort, Run, RunOptions, fold_split, load_cohort, read_recipe, read_split
+from focusmap.study import LADDER, Cohort, Run, RunOptions, fold_split, load_cohort, read_recipe, read_split, store_for
 
 Item = TypeVar("Item")
 Result: TypeAlias = tuple[bool | None, list[str]]
@@ -181,7 +182,7 @@ def train_baseline(run: Run, options: RunOptions) -> None:
         return
     simple = replace(recipe, model=name, ensemble=1, tta=False, sampling="all", screen_negatives=0.0)
     suitability.check_model(cohort, simple)
-    store = preparing.store_for(cohort, simple, run, options)
+    store = store_for(cohort, simple, run, options)
     for training in trainings_of(run, preparing.Prepared(cohort, read_split(run.split, cohort), store, simple)):
         baseline = baseline_run(training.run)
         if not baseline.predictions("tune").exists():
@@ -213,7 +214,7 @@ def _save_model_of_folds(run: Run, prepared: preparing.Prepared) -> None:
     Every image was learnt by some member, so nothing here can test it; metrics and maps of the run are those of the
     folds. It is calibrated on the pooled tune parts: each image as the one fold's model that was tuned on it saw it.
     """
-    from focusmap.models.map_thresholds import with_map_thresholds
+    from focusmap.fitting.map_thresholds import with_map_thresholds
     from focusmap.models.net import views_of
 
     cohort, models = prepared.cohort, [folder.load_model(part.model) for part in run.parts()]

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
-from focusmap import images, nets, training
+from focusmap import nets, training
 from focusmap.audit import ImageSummary
 from focusmap.basics import InputError
-from focusmap.models.suitability import cases_of, check_model, model_name
+from focusmap.fitting.suitability import cases_of, check_model, model_name
 from focusmap.study import LADDER, WITH_TABLE, Cohort, Loss, Monitor, Pooling, Recipe, RunOptions, parse_model
 
 SMALL = 64
@@ -53,17 +53,6 @@ TABLE_RATE = 1e-3
 # Nets that are always trained from scratch take larger steps.
 SMALL_RATE, LARGE_RATE = 3e-3, 5e-4
 SMALL_NETS = ("small-residual", "plain-cnn", "residual-cnn", "small-residual-3d")
-
-
-def preparation_for(recipe: Recipe) -> "images.AnyPreparation":
-    """Return what is done to each image or volume, as a resolved recipe says."""
-    scaling: Literal["image", "range"] = "range" if recipe.scaling == "range" else "image"
-    if not recipe.shape:
-        channels: Literal[1, 3] = 3 if recipe.channels == 3 else 1
-        return images.Preparation(recipe.size, channels, crop=recipe.crop, scaling=scaling)
-    right, front, top = recipe.shape
-    spacing = (recipe.spacing[0], recipe.spacing[1], recipe.spacing[2]) if recipe.spacing else None
-    return images.VolumePreparation((right, front, top), recipe.channels, spacing, crop=recipe.crop, scaling=scaling)
 
 
 def resolved(

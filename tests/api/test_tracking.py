@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from focusmap.api.tracking import FILES, named
 from focusmap.basics import installation, read_json, read_table
 from focusmap.cli import main
-from focusmap.models.tracking import FILES, named
 from support.options import QUICK
 from support.studies import phantom_study
 

@@ -93,7 +93,7 @@ def check_labels(cohort: Cohort, recipe: Recipe) -> None:
 
 def check_model(cohort: Cohort, recipe: Recipe) -> ModelName:
     """Return the recipe's model; `InputError` if there is none for the recipe, or the study lacks what it is shown."""
-    from focusmap.models.estimators import check_kinds
+    from focusmap.fitting.estimators import check_kinds
 
     name = model_name(cohort, recipe)
     if name.shown == "table" or name.with_table:

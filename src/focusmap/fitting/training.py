@@ -1,4 +1,4 @@
-"""One training to be done, of a run or of a fold of it: a value; what does it stands in `focusmap.models.train`."""
+"""One training to be done, of a run or of a fold of it: a value; what does it stands in `focusmap.fitting.train`."""
 
 from dataclasses import dataclass
 

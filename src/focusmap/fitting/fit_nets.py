@@ -11,11 +11,12 @@ import pandas as pd
 
 from focusmap import nets
 from focusmap.basics import Json, reason_entries, write_table
-from focusmap.models import configure, manifest
+from focusmap.fitting import configure, manifest
+from focusmap.fitting.fit_rows import row_model
+from focusmap.fitting.training import Training
 from focusmap.models.card import ModelCard
 from focusmap.models.predictor import Predictor
-from focusmap.models.rows import RowModel, row_model
-from focusmap.models.training import Training
+from focusmap.models.rows import RowModel
 from focusmap.study import PARTS, TABLE_NET, Covariates, Run, RunOptions, Samples, fit_covariates, views_of
 from focusmap.study.task import UNLABELLED, Target
 

@@ -12,11 +12,12 @@ import pandas as pd
 
 from focusmap.audit import look_at_sample
 from focusmap.basics import silent
-from focusmap.models import choice, configure, preparing, suitability, train
-from focusmap.models.training import Training
+from focusmap.fitting import choice, configure, suitability, train
+from focusmap.fitting.training import Training
 from focusmap.nets import has_local_weights
 from focusmap.scale import answers_in_order
 from focusmap.study import Cohort, Recipe, Run, RunOptions, Split, joined_patients, label_matrix, parse_model, stratify
+from focusmap.study.stores import store_for
 
 N_FOLDS = 3
 AUGMENTED = ("shift", "rotate_degrees", "scale", "brightness", "contrast", "noise")
@@ -129,7 +130,7 @@ def inner_scores(inner: InnerFolds, recipe: Recipe, options: RunOptions) -> Iter
     """
     quiet, place = replace(options, progress=silent, say=lambda _: None), inner.folder.absolute() / "trial"
     shutil.rmtree(place, ignore_errors=True)
-    store = preparing.store_for(inner.rows, recipe, Run(inner.folder), quiet)
+    store = store_for(inner.rows, recipe, Run(inner.folder), quiet)
     trainings = [
         Training(Run(place / str(k)), inner.rows, split, store, recipe, is_answering=False)
         for k, split in enumerate(inner.splits())
