@@ -187,6 +187,22 @@ def test_masks_that_are_mostly_empty_are_owned_to(other, advice, run, tmp_path, 
     assert "Most masks are empty although the model predicted a lesion" in (copy / "report.html").read_text()
 
 
+def test_masks_of_a_net_that_was_fine_tuned_for_few_epochs_are_owned_to(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "ladder.json").write_text('{"budget_minutes": 10, "rungs": [], "chosen": "mean", "finished": true}')
+    recipe = copy / "rungs/fine-tuned/recipe.yaml"
+    recipe.parent.mkdir(parents=True)
+    (copy / "recipe.yaml").write_text((copy / "recipe.yaml").read_text().replace("epochs: 1\n", "epochs: 40\n"))
+    said = "fine-tuned for 4 epochs only"
+    for epochs in (8, 4):
+        Recipe(epochs=epochs).to_yaml(recipe)
+        assert main(["segment", str(copy)]) == 0
+        assert (said in capsys.readouterr().out) == (epochs == 4)
+    assert main(["report", str(copy)]) == 0
+    assert said in (copy / "report.html").read_text()
+
+
 def test_the_report_shows_masks_that_nobody_can_score(run, tmp_path, monkeypatch):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

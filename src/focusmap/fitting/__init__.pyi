@@ -16,6 +16,7 @@ from .rounds import OnModel as OnModel
 from .rounds import ignore_model as ignore_model
 from .rounds import train_all as train_all
 from .rounds import train_baseline as train_baseline
+from .rungs import few_epochs as few_epochs
 from .suitability import baseline_of as baseline_of
 from .suitability import cases_of as cases_of
 from .suitability import model_name as model_name

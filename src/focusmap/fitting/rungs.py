@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from focusmap.fitting.choice import FINE_TUNED, FROM_SCRATCH, PROBE
+from focusmap.basics import read_json
+from focusmap.fitting.choice import FINE_TUNED, FROM_SCRATCH, MEAN, PROBE
 from focusmap.fitting.configure import ladder_settings, usual_net, usual_rate
 from focusmap.fitting.fit_nets import training_data, untrained_net
 from focusmap.fitting.training import Training
-from focusmap.study import Cases, Recipe, RunOptions, preparation_for, read_recipe, store_for
+from focusmap.study import Cases, Recipe, Run, RunOptions, preparation_for, read_recipe, store_for
 
 FINE_TUNING: dict[str, object] = {
     "warmup_epochs": 1,
@@ -124,6 +125,16 @@ def _within(
     if n_epochs < min(most_epochs, FEWEST_EPOCHS, 1 + -(-FEWEST_STEPS // steps_per_epoch)):
         return None
     return replace(recipe, epochs=n_epochs, ema_decay=round(1 - 1 / max(2.0, 0.1 * n_epochs * steps_per_epoch), 4))
+
+
+def few_epochs(run: Run) -> int | None:
+    """Return for how many epochs a run's net was fine-tuned, where the budget did not suffice for more; else None."""
+    chosen = read_json(run.ladder).get("chosen") if run.ladder.is_file() else None
+    recipe = run.rung(FINE_TUNED).recipe
+    if chosen not in (FINE_TUNED, MEAN) or not recipe.is_file():
+        return None
+    n_epochs, most_epochs = (read_recipe(file).epochs for file in (recipe, run.whole.recipe))
+    return n_epochs if n_epochs < min(most_epochs, ENOUGH_EPOCHS) else None
 
 
 def own_size(training: Training) -> int:

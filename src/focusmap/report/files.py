@@ -70,6 +70,8 @@ class RunFiles:
         ``segmentation/lesions.csv``.
     mask_scores
         ``segmentation/scores.json``.
+    mask_cautions
+        ``segmentation/cautions.json``.
     """
 
     folder: Path
@@ -105,6 +107,7 @@ class RunFiles:
     masks: pd.DataFrame | None
     lesions: pd.DataFrame | None
     mask_scores: Tree
+    mask_cautions: Tree
 
     @property
     def task(self) -> Task:
@@ -176,6 +179,7 @@ def read_run(folder: Path) -> RunFiles:
         masks=masks,
         lesions=_table(folder / "segmentation" / "lesions.csv") if has_lesions else None,
         mask_scores=_json(folder / "segmentation" / "scores.json"),
+        mask_cautions=_json(folder / "segmentation" / "cautions.json"),
     )
 
 

@@ -40,7 +40,7 @@ def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection |
     """Return what there is to say of a run's masks; None without ``segmentation/index.csv``."""
     if files.masks is None:
         return None
-    explained = [words("segmentation.explained")]
+    explained = [words("segmentation.explained"), *words.notes(files.mask_cautions, "cautions")]
     tables = [_drawn_table(files.masks, words), *_lesion_tables(files.masks, files.lesions, words)]
     scores = files.mask_scores
     if not scores:

@@ -12,6 +12,7 @@ from focusmap.basics import Json, Reason, note_entries, number, text, write_fail
 from focusmap.evaluation import SHOWN
 from focusmap.evaluation.localisation import mask_scores
 from focusmap.figures import DrawnCase, draw_cases
+from focusmap.fitting import few_epochs
 from focusmap.heatmaps import MapNames, file_name, write_binary
 from focusmap.images import VolumePlacement, read_image, read_mask, write_nifti
 from focusmap.segmentation.cases import Job, LesionCase, Member, marked_elsewhere, read_cases, true_mask
@@ -214,6 +215,10 @@ class Drawn:
         Masks of tune that were looked at.
     empty
         Of each lesion and method, whether each mask is empty of a case in which the model finds the lesion.
+    unrelated
+        Of lesions whose true masks mark something else.
+    n_epochs
+        For how many epochs a net was fine-tuned, where they were too few; else None.
     """
 
     folder: Path
@@ -229,9 +234,11 @@ class Drawn:
     n_masks: int = 0
     empty: dict[str, dict[str, list[bool]]] = field(default_factory=dict)
     unrelated: list[Reason] = field(default_factory=list)
+    n_epochs: int | None = None
 
     def draw(self, members: Sequence[Member], lesions: Sequence[Lesion], job: Job) -> None:
         """Learn, choose the method if none is named, then draw, write and score all masks of all lesions."""
+        self.n_epochs = min((n for member in members if (n := few_epochs(member.run))), default=None)
         pairs = [(lesion, k, member) for lesion in lesions for k, member in enumerate(members)]
         for lesion, k, member in pairs:
             self.drawers[lesion.name, k] = learn_to_draw(self.method, member, lesion, job)
@@ -271,8 +278,10 @@ class Drawn:
         return scores
 
     def cautions(self) -> tuple[Reason, ...]:
-        """Return what to beware of: masks below the mean mask, masks that are mostly empty, masks of something else."""
+        """Return what to beware of: few epochs, masks below the mean mask, masks mostly empty, or of something else."""
         found = [*self._withheld(), *self._below_mean_mask(), *self.unrelated]
+        if self.n_epochs:
+            found.append(Reason("masks-few-epochs", n=self.n_epochs))
         for target, empty in self.empty.items():
             other = next(name for name in empty if name != self.method)
             n_empty, n_other, n = sum(empty[self.method]), sum(empty[other]), len(empty[self.method])
