@@ -13,6 +13,7 @@ import focusmap
 import focusmap as verbs
 from focusmap.basics import ModelError
 from focusmap.cli import main
+from focusmap.statistics import auroc
 from support.models import unseal
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,17 @@ def test_what_was_planted_is_found_out_of_fold(run):
     assert targets["relapse"]["auroc"]["value"] > 0.85
     assert targets["grade"]["quadratic_kappa"]["value"] > 0.7
     assert targets["relapse"]["n"] == 240 - 15
+
+
+def test_each_fold_is_told_by_itself(run):
+    by_fold = json.loads((run / "evaluation/metrics.json").read_text())["by_fold"]
+    assert {name: (entry["metric"], len(entry["values"])) for name, entry in by_fold.items()} == {
+        "after": ("r2", 3), "grade": ("auroc", 3), "relapse": ("auroc", 3),
+    }  # fmt: skip
+    first = pd.read_csv(run / "folds/0/predictions/test.csv")
+    truth = pd.read_csv(run / "cohort.csv").set_index("image_id")["relapse"].reindex(first["image_id"]).to_numpy()
+    assert by_fold["relapse"]["values"][0] == pytest.approx(auroc(truth, first["relapse"].to_numpy()))
+    assert "of each fold by itself" in (run / "report.html").read_text()
 
 
 def test_the_simple_answers_stand_beside_it(run, labels):

@@ -106,12 +106,29 @@ def print_metrics(metrics: Mapping[str, "Json"], unit: str = "images") -> None:
     print_verdict(metrics)
     print(_test_summary(metrics, unit))
     width = max([len(name) for name in targets] + [4])
+    by_fold = cast(Mapping[str, Mapping[str, object]], metrics.get("by_fold") or {})
     for name, values in targets.items():
         shown = [f"{metric} {interval(values[metric])}" for metric in HEADLINE if metric in values]
         print(f"  {name:<{width}}  {'  '.join(shown)}")
+        if name in by_fold:
+            print(f"  {'':<{width}}  {folds_in_words(by_fold[name])}")
     mean = cast(Mapping[str, object], metrics.get("mean") or {})
     if len(targets) > 1 and "auroc" in mean:
         print(f"  {'mean':<{width}}  auroc {interval(mean['auroc'])}")
+
+
+def folds_in_words(of_folds: Mapping[str, object]) -> str:
+    """Return what each fold reaches by itself, and their mean.
+
+    >>> folds_in_words({"metric": "auroc", "values": [0.95, None], "mean": 0.95})
+    'auroc of each fold by itself: 0.950, -; mean 0.950'
+    """
+    values = cast(Sequence[float | None], of_folds["values"])
+    each, mean = (
+        ", ".join("-" if value is None else f"{value:.3f}" for value in shown)
+        for shown in (values, [cast(float | None, of_folds["mean"])])
+    )
+    return f"{of_folds['metric']} of each fold by itself: {each}; mean {mean}"
 
 
 def _test_summary(metrics: Mapping[str, "Json"], unit: str) -> str:

@@ -116,18 +116,23 @@ def write_evaluation(
     return metrics
 
 
-def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
-    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
+def folds_of(run: Run, predictions: Predictions) -> np.ndarray | None:
+    """Return which fold has tested each row of a run's predictions, ``(N,) int``; None of a run without folds."""
     parts = run.parts()
     if parts == [run]:
+        return None
+    tested = [read_table(part.predictions("test"))["image_id"] for part in parts]
+    fold_of = {image_id: k for k, image_ids in enumerate(tested) for image_id in image_ids}
+    return np.array([fold_of[image_id] for image_id in predictions.ids["image_id"]], dtype=int)
+
+
+def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
+    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
+    folds = folds_of(run, predictions)
+    if folds is None:
         return {**_card_thresholds(run)}
-    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
-    per_image = {name: np.full(len(predictions), np.nan) for name in _card_thresholds(parts[0])}
-    for part in parts:
-        members = [rows[image_id] for image_id in read_table(part.predictions("test"))["image_id"]]
-        for name, threshold in _card_thresholds(part).items():
-            per_image[name][members] = threshold
-    return {**per_image}
+    by_part = [_card_thresholds(part) for part in run.parts()]
+    return {name: np.array([thresholds[name] for thresholds in by_part])[folds] for name in by_part[0]}
 
 
 def _card_thresholds(run: Run) -> dict[str, float]:

@@ -81,7 +81,8 @@ def performance_section(files: RunFiles, judged: pd.DataFrame | None, words: Wor
     """Return the section; None without ``metrics.json``."""
     if not files.metrics:
         return None
-    tables, counts = metric_tables(files.metrics, words), _count_table(files, judged, words)
+    tables = [*metric_tables(files.metrics, words), *_fold_tables(branch(files.metrics, "by_fold"), words)]
+    counts = _count_table(files, judged, words)
     figures, has_classes = _curve_figures(files, words), files.task.has_classes
     return PerformanceSection(
         tables, counts, figures, _confusions(files, words), _agreements(files, words), has_classes and not figures
@@ -254,6 +255,23 @@ def metric_tables(metrics: Tree, words: Words) -> list[Table]:
             tables.append(_table(Group(heading, per_class, (*RANKING, *AGREEMENT)), words))
     if values := by_kind.get("continuous", {}):
         tables.append(_table(Group(words("results.values"), values, VALUES), words))
+    return tables
+
+
+def _fold_tables(by_fold: Tree, words: Words) -> list[Table]:
+    """Return what each fold reaches by itself, for each metric that judges a target; none of a run without folds."""
+    of_metric: dict[str, dict[str, Tree]] = {}
+    for name, entry in ((name, branch(entry)) for name, entry in by_fold.items()):
+        of_metric.setdefault(text(entry.get("metric")), {})[name] = entry
+    tables = []
+    for metric, entries in of_metric.items():
+        notes, rows = Footnotes(words), []
+        for name, entry in entries.items():
+            shown = (*items(entry.get("values")), entry.get("mean"))
+            rows.append([name_cell(name), *(metric_cell({"value": value}, notes) for value in shown)])
+        head = ["", *(words("cohort.fold", name=str(k)) for k in range(len(rows[0]) - 2)), words("results.mean")]
+        caption = words("results.by_fold", metric=words.name("metric", metric))
+        tables.append(Table(head, rows, notes.lines(), caption))
     return tables
 
 

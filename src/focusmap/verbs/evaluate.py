@@ -11,6 +11,7 @@ from focusmap.basics import Json, read_json, refuse_existing, table_name, write_
 from focusmap.basics.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, Evidence, Predictions, joined, prevalences, read_predictions, shifted
 from focusmap.evaluation.answers import answered, read_standings, write_answering
+from focusmap.evaluation.by_fold import facts_of_folds
 from focusmap.evaluation.calibration import calibrated_probabilities, choose_thresholds, fit_temperatures
 from focusmap.evaluation.predictions import pool_cases, read_prediction_table, write_predictions
 from focusmap.evaluation.simpler import set_beside, write_baselines
@@ -50,7 +51,8 @@ def evaluate(
     recipe, out, audit = read_recipe(run.recipe), out or run.evaluation, run.folder / "audit.json"
     stated = prevalences(cohort.task, prevalence)
     settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed, prevalence=stated)
-    metrics = write_evaluation(predictions, rows.truth, settings, out, clustering(cohort))
+    facts = {**clustering(cohort), **facts_of_folds(run, predictions, rows.truth)}
+    metrics = write_evaluation(predictions, rows.truth, settings, out, facts)
     if cohort.task != UNLABELLED:
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
         accepted = cast(list[str], read_json(audit, checked=False)["accepted"]) if audit.is_file() else []
