@@ -26,7 +26,7 @@ from focusmap.evaluation import MaskScore, Showing, paired_differences, pool_by_
 from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.images import to_source
 from focusmap.models import load_run_net
-from focusmap.segmentation import Job, Member, by_affinity, by_vote, lesions_of, small_nets
+from focusmap.segmentation import Job, Member, by_vote, learning, lesions_of, small_nets
 from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
 from focusmap.segmentation.drawing import _mean_mask, _raw, _thresholds
 from focusmap.segmentation.lesions import Lesion
@@ -104,8 +104,8 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
     gate = by_vote.gate_of(tune)
     print(vote, f"gate {gate:.3f}", flush=True)
     thresholds = {CAM: _thresholds(member, train, tune, lesion, job)[CAM]}
-    true_masks = [train.mask(i, lesion) for i in range(len(train.cases))]
-    masks = [mask for mask in true_masks if mask is not None and mask.any()]
+    true_masks = {i: mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None}
+    masks = [mask for mask in true_masks.values() if mask.any()]
     mean = _mean_mask(masks) if masks else None
     nets = {}
     if asked.nets:
@@ -115,7 +115,7 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
         print(f"distilled: threshold {threshold}", flush=True)
         nets["distilled, from 1/2"] = copy.deepcopy(nets["distilled"])
         small_nets.move_threshold(nets["distilled"], threshold)
-        nets["supervised"] = by_affinity.learn_from_regions(train.arrays(CAM), true_masks, job.learning(""))
+        nets["supervised"] = learning.learn_masks(train.arrays(CAM).marked(true_masks), job.learning(""))
     del of_train, of_tune
     for case in cases:
         truth = true_mask(member.cohort, case.item.image_id, lesion, case.placement.source_shape)

@@ -23,8 +23,9 @@ from focusmap.images.prepare import prepare_file, standardised_file, to_source
 from focusmap.nets import Architecture, build_net
 from focusmap.segmentation.by_affinity import N_FEATURES, Segmenter, regions_of
 from focusmap.segmentation.cases import working_shape
+from focusmap.segmentation.learning import LearningOptions, MarkedImages, learn_features, learn_masks
 from focusmap.segmentation.seeds import SeedThresholds, seeds_of
-from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, learn_features, learn_masks
+from focusmap.segmentation.small_nets import FeatureNet
 from focusmap.study import Recipe, SegmentationRecipe, Target, Task
 from focusmap.training import FitOptions, Labelled, TrainingData
 from focusmap.training.epoch import train_epoch
@@ -84,7 +85,7 @@ def draw_masks(file: Path, preparation: VolumePreparation, rounds: int) -> None:
     axes = np.meshgrid(*(np.linspace(-2, 2, side) for side in shape), indexing="ij")
     heat_map = np.exp(-sum(axis**2 for axis in axes)).astype(np.float32)
     thresholds, recipe = SeedThresholds(0.1, 0.5), SegmentationRecipe()
-    cases = Cases(np.stack([volume] * BATCH), np.stack([seeds_of(heat_map, thresholds)] * BATCH))
+    cases = MarkedImages(np.stack([volume] * BATCH), np.stack([seeds_of(heat_map, thresholds)] * BATCH))
     for name, learn_one in {"what is alike": learn_alike, "the U-Net": learn_masks}.items():
         spent = seconds(lambda learn_one=learn_one: learn_one(cases, LearningOptions(STEPS, BATCH)), rounds)
         report(f"masks: a training step a volume of {name}", spent / STEPS / BATCH)
@@ -97,7 +98,7 @@ def draw_masks(file: Path, preparation: VolumePreparation, rounds: int) -> None:
     report("masks: drawing one, refined and distilled", seconds(drawn, rounds))
 
 
-def learn_alike(cases: Cases, options: LearningOptions) -> FeatureNet:
+def learn_alike(cases: MarkedImages, options: LearningOptions) -> FeatureNet:
     return learn_features(FeatureNet(1, N_FEATURES, 3), cases, options)
 
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from focusmap.segmentation.by_affinity import LabelledMaps, banded, learn_segmenter
-from focusmap.segmentation.seeds import SeedThresholds, centred
-from focusmap.segmentation.small_nets import (
-    Cases,
+from focusmap.segmentation.by_affinity import banded, learn_segmenter
+from focusmap.segmentation.learning import (
+    LabelledMaps,
     LearningOptions,
-    UNet,
+    MarkedImages,
     learn_masks,
     mask_loss,
-    predict_masks,
     start_from_share,
 )
+from focusmap.segmentation.seeds import SeedThresholds, centred
+from focusmap.segmentation.small_nets import UNet, predict_masks
 from focusmap.study import SegmentationRecipe
 
 
@@ -32,7 +32,7 @@ def test_masks_are_learnt_through_an_ignored_band_of_wrong_marks(shape: tuple[in
     images, masks = balls(shape, 8)
     marked = masks.astype(np.int8)
     marked[np.random.default_rng(1).random(masks.shape) < 0.5] = -1
-    net = learn_masks(Cases(images, marked), LearningOptions(70))
+    net = learn_masks(MarkedImages(images, marked), LearningOptions(70))
     drawn = predict_masks(net, images) >= 0.5
     assert 2 * (drawn & masks).sum() / (drawn.sum() + masks.sum()) > 0.9
 
@@ -58,13 +58,13 @@ def test_a_net_begins_with_the_share_of_lesion_among_what_is_marked() -> None:
     np.testing.assert_allclose(predict_masks(net, np.ones((1, 1, 8, 8), np.float32)), 6 / 102, rtol=1e-5)
 
 
-def pretrained(n_steps: int, cases: Cases) -> UNet:
+def pretrained(n_steps: int, cases: MarkedImages) -> UNet:
     return learn_masks(cases, LearningOptions(n_steps, is_pretrained=True))
 
 
 def test_the_first_stages_and_the_statistics_of_pretrained_weights_stay() -> None:
     images, masks = balls((32, 32), 4)
-    cases = Cases(images, masks.astype(np.int8))
+    cases = MarkedImages(images, masks.astype(np.int8))
     before, after = (pretrained(n, cases).contracting.state_dict() for n in (1, 3))
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     assert {name.split(".")[3] for name in changed if name.startswith("backbone.net.blocks.")} == {
@@ -79,22 +79,22 @@ def test_the_first_stages_and_the_statistics_of_pretrained_weights_stay() -> Non
 
 def test_volumes_and_machines_without_weights_have_a_net_from_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     images, masks = balls((8, 8, 8), 2)
-    assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
+    assert not pretrained(1, MarkedImages(images, masks.astype(np.int8))).is_pretrained
     monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: False)
     images, masks = balls((16, 16), 2)
-    assert not pretrained(1, Cases(images, masks.astype(np.int8))).is_pretrained
+    assert not pretrained(1, MarkedImages(images, masks.astype(np.int8))).is_pretrained
 
 
 @pytest.mark.slow
 def test_a_net_from_pretrained_weights_learns_masks_in_few_steps() -> None:
     images, masks = balls((64, 64), 16)
-    drawn = predict_masks(pretrained(60, Cases(images[:12], masks[:12].astype(np.int8))), images[12:]) >= 0.5
+    drawn = predict_masks(pretrained(60, MarkedImages(images[:12], masks[:12].astype(np.int8))), images[12:]) >= 0.5
     assert 2 * (drawn & masks[12:]).sum() / (drawn.sum() + masks[12:].sum()) > 0.8
 
 
 def test_of_upright_images_left_and_right_alone_change_places() -> None:
     images = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
-    cases, generator = Cases(images, images[:, 0].astype(np.int8) % 2), torch.Generator().manual_seed(0)
+    cases, generator = MarkedImages(images, images[:, 0].astype(np.int8) % 2), torch.Generator().manual_seed(0)
     batches = [cases.draw(1, generator, is_upright=True) for _ in range(20)]
     assert all(torch.equal(found[0] % 2, marked.float()) for found, marked in batches)
     drawn = {tuple(found.flatten().tolist()) for found, _ in batches}
@@ -103,7 +103,7 @@ def test_of_upright_images_left_and_right_alone_change_places() -> None:
 
 def test_the_same_seed_draws_the_same_masks() -> None:
     images, masks = balls((16, 16), 4)
-    cases = Cases(images, masks.astype(np.int8))
+    cases = MarkedImages(images, masks.astype(np.int8))
     first, again = (predict_masks(learn_masks(cases, LearningOptions(5)), images) for _ in range(2))
     assert (first == again).all()
 
@@ -127,7 +127,7 @@ def test_what_every_map_has_at_a_place_is_no_mark_of_a_lesion(monkeypatch):
         taught.append(cases.marked)
         return UNet(1, 1, 2)
 
-    monkeypatch.setattr("focusmap.segmentation.small_nets.learn_masks", noted)
+    monkeypatch.setattr("focusmap.segmentation.learning.learn_masks", noted)
     maps = np.zeros((3, 12, 12), np.float32)
     maps[:2, 4:8, 4:8], maps[:2, 0, :3] = 1.0, 0.9
     lesions = LabelledMaps(maps[:, np.newaxis], maps, np.array([1, 0, 1]))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focusmap.segmentation.small_nets import Cases, LearningOptions, learn
+from focusmap.segmentation.learning import LearningOptions, MarkedImages, learn
 
 
 def test_no_step_follows_a_gradient_longer_than_the_longest() -> None:
@@ -21,5 +21,5 @@ def test_no_step_follows_a_gradient_longer_than_the_longest() -> None:
 
     images = np.random.default_rng(0).normal(size=(2, 1, 6, 6)).astype(np.float32)
     options = LearningOptions(n_steps=3, longest_gradient=0.5, progress=note)
-    learn(net, Cases(images, np.zeros((2, 6, 6), np.int8)), huge, options)
+    learn(net, MarkedImages(images, np.zeros((2, 6, 6), np.int8)), huge, options)
     np.testing.assert_allclose(lengths, 0.5, rtol=1e-4)

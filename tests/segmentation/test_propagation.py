@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from focusmap.segmentation.learning import LearningOptions, MarkedImages, learn_features
 from focusmap.segmentation.pairs import similarity
 from focusmap.segmentation.propagation import EDGES, Refining, grow, highest_points, transitions, walk
-from focusmap.segmentation.small_nets import Cases, FeatureNet, LearningOptions, features_of, learn_features
+from focusmap.segmentation.small_nets import FeatureNet, features_of
 from focusmap.study import Features, SegmentationRecipe
 
 # In the narrow one, steps along different axes lead to the same flat position.
@@ -72,7 +73,7 @@ def test_two_regions_grow_from_a_twentieth_of_them(
     image, ball, marked = two_regions(shape)
     torch.manual_seed(0)
     net = FeatureNet(1, 8, len(shape), activation)
-    learn_features(net, Cases(image[None], marked[None]), LearningOptions(150, batch_size=1), pair_radius)
+    learn_features(net, MarkedImages(image[None], marked[None]), LearningOptions(150, batch_size=1), pair_radius)
     found = features_of(net, image)
     points = np.flatnonzero(marked == 1)
     region = grow(found, points, np.ones(len(points)))

@@ -9,7 +9,7 @@ from focusmap import read_cohort
 from focusmap.figures.sheets import CASE_SIDE as SIDE
 from focusmap.images import write_nifti
 from focusmap.segmentation import lesions_of
-from focusmap.segmentation.masks import by_size, write_examples
+from focusmap.segmentation.examples import by_size, write_examples
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """From a heat map to a mask of the lesion, learnt from image-level labels alone; in any number of dimensions.
 
 `lesions` says which labels mean a lesion; `cases` holds images with the maps that a model draws of them, which is what
-masks are learnt from. `drawing` names the two methods, each of which teaches a U-Net, one of `small_nets`:
+masks are learnt from. `drawing` names the two methods, each of which teaches a U-Net (`small_nets`, by `learning`) and
+keeps what was learnt in the run (`learnt_files`):
 
 - `by_vote`: `votes` scores the regions that an image proposes; `weighing` learns from image labels how much the map
   counts; the chosen regions teach the U-Net.
 - `by_affinity`, as published: `seeds` marks what the map is sure of; `pairs` teaches a net which voxels are alike;
   `propagation` carries the map's highest points over them, which teaches the U-Net.
 
-`masks` writes the masks with their scores; `measuring` says what the lesions in them measure.
+`masks` draws and writes the masks; `measuring` says what the lesions in them measure, `scoring` how well they agree
+with true ones, and `examples` shows three.
 """
 
 import lazy_loader

@@ -1,59 +1,21 @@
 """The method by affinity: what is sure of a map grows over what is alike, and teaches a U-Net; and its file."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 import numpy as np
 import torch
 
-from focusmap.basics import DiskError, InputError, Json
+from focusmap.basics import Json
 from focusmap.heatmaps import file_name
-from focusmap.segmentation import propagation, seeds, small_nets
+from focusmap.segmentation import learning, learnt_files, propagation, seeds, small_nets
 from focusmap.study import Run, SegmentationRecipe
-from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
+from focusmap.training import Checkpoint
 
-Made = TypeVar("Made")
 N_FEATURES = 16
 HALF = 0.5
-
-
-@dataclass(frozen=True)
-class LabelledMaps:
-    """Cases of train, with what their labels say.
-
-    Parameters
-    ----------
-    images : (N, C, *spatial) float32
-        Standardised.
-    maps : (N, *spatial) float32
-        Scaled to a highest value of 1.
-    known : (N,)
-        1 with a lesion, 0 without, NaN unknown; what is not known is not learnt from.
-    """
-
-    images: np.ndarray
-    maps: np.ndarray
-    known: np.ndarray
-
-    @property
-    def positives(self) -> list[int]:
-        """Positions of the cases with a lesion."""
-        return [int(i) for i in np.flatnonzero(self.known == 1)]
-
-    def marked(self, marks: Mapping[int, np.ndarray]) -> small_nets.Cases:
-        """Return the cases as a small net learns them.
-
-        Marks ``(*spatial)`` are those of the cases with a lesion, by position; one that has none is ignored, and a case
-        without a lesion is background throughout.
-        """
-        marked = np.full(self.maps.shape, seeds.IGNORED, dtype=np.int8)
-        marked[self.known == 0] = 0
-        for i in self.positives:
-            marked[i] = marks.get(i, seeds.IGNORED)
-        return small_nets.Cases(self.images, marked)
 
 
 @dataclass(frozen=True)
@@ -80,11 +42,11 @@ class Segmenter:
 
 
 def learn_segmenter(
-    labelled: LabelledMaps,
+    labelled: learning.LabelledMaps,
     stands_out: np.ndarray,
     thresholds: Mapping[str, seeds.SeedThresholds],
     recipe: SegmentationRecipe,
-    options: small_nets.LearningOptions,
+    options: learning.LearningOptions,
 ) -> Segmenter:
     """Return what draws masks, learnt from maps and image-level labels alone.
 
@@ -102,10 +64,10 @@ def learn_segmenter(
 
 
 def _feature_net(
-    labelled: LabelledMaps,
+    labelled: learning.LabelledMaps,
     thresholds: seeds.SeedThresholds,
     recipe: SegmentationRecipe,
-    options: small_nets.LearningOptions,
+    options: learning.LearningOptions,
 ) -> small_nets.FeatureNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -113,21 +75,21 @@ def _feature_net(
         net = small_nets.FeatureNet(labelled.images.shape[1], N_FEATURES, dimensions, recipe.features)
     marked = labelled.marked({i: seeds.seeds_of(labelled.maps[i], thresholds) for i in labelled.positives})
     doing = f"{options.doing}: what is alike"
-    return small_nets.learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
+    return learning.learn_features(net, marked, replace(options, doing=doing), recipe.pair_radius)
 
 
 def _distil(
-    labelled: LabelledMaps,
+    labelled: learning.LabelledMaps,
     marks: Mapping[int, np.ndarray],
     recipe: SegmentationRecipe,
-    options: small_nets.LearningOptions,
+    options: learning.LearningOptions,
 ) -> small_nets.UNet:
     taught = replace(options, doing=f"{options.doing}: distilling")
-    net = small_nets.learn_masks(labelled.marked(marks), taught)
+    net = learning.learn_masks(labelled.marked(marks), taught)
     for _ in range(recipe.rounds - 1):
         drawn = {i: small_nets.predict_masks(net, labelled.images[i : i + 1])[0] for i in marks}
         marks = {i: banded(region, HALF, recipe.band) for i, region in drawn.items()}
-        net = small_nets.learn_masks(labelled.marked(marks), taught)
+        net = learning.learn_masks(labelled.marked(marks), taught)
     return net
 
 
@@ -226,63 +188,26 @@ def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) ->
     }
 
 
-def learn_from_regions(
-    labelled: LabelledMaps, regions: Sequence[np.ndarray | None], options: small_nets.LearningOptions
-) -> small_nets.UNet:
-    """Return a U-Net taught by regions ``(*spatial) bool`` of the cases with a lesion; None leaves a case out."""
-    return small_nets.learn_masks(
-        labelled.marked({i: region for i, region in enumerate(regions) if region is not None}), options
-    )
-
-
 def learnt_file(run: Run, lesion: str) -> Path:
     """Return where what was learnt of a lesion is kept in a run."""
     return run.segmenters / f"{file_name(lesion)}.safetensors"
 
 
 def save_segmenter(segmenter: Segmenter, made_for: Mapping[str, Json], path: Path) -> None:
-    """Write what was learnt, and for what: settings by which it is known again.
-
-    A run that cannot be written to is none the worse to draw with.
-    """
+    """Write what was learnt, and for what; as `focusmap.segmentation.learnt_files.write_learnt`."""
     facts: dict[str, Json] = {
-        "made_for": dict(made_for),
         "channels": segmenter.features.unet.channels,
         "dimensions": segmenter.features.unet.dimensions,
         "is_pretrained": segmenter.distilled.is_pretrained,
-        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in segmenter.thresholds.items()},
+        "cuts": learnt_files.cuts_of(segmenter.thresholds),
     }
-    with suppress(DiskError):
-        write_checkpoint(Checkpoint(facts, _nets(segmenter.features, segmenter.distilled).state_dict()), path)
-
-
-def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Checkpoint], Made]) -> Made | None:
-    """Return what is built of a saved file; None if there is no file, or it was learnt for other settings.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        saved = read_checkpoint(path)
-        return build(saved) if saved.facts["made_for"] == dict(made_for) else None
-    except (InputError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
-
-
-def thresholds_of(saved: Checkpoint) -> dict[str, seeds.SeedThresholds]:
-    """Return the thresholds of each method's maps, as a saved file says."""
-    saved_values = cast(Mapping[str, Mapping[str, float]], saved.facts["cuts"])
-    return {name: seeds.SeedThresholds(**values) for name, values in saved_values.items()}  # type: ignore[arg-type]
+    learnt_files.write_learnt(made_for, facts, _nets(segmenter.features, segmenter.distilled).state_dict(), path)
 
 
 def load_segmenter(
     path: Path, made_for: Mapping[str, Json], recipe: SegmentationRecipe, device: torch.device
 ) -> Segmenter | None:
-    """Return the saved segmenter, its nets on a device; as `read_learnt`."""
+    """Return the saved segmenter, its nets on a device; as `focusmap.segmentation.learnt_files.read_learnt`."""
 
     def build(saved: Checkpoint) -> Segmenter:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
@@ -291,9 +216,9 @@ def load_segmenter(
         nets = _nets(features, distilled)
         nets.load_state_dict(dict(saved.tensors))
         nets.to(device).eval()
-        return Segmenter(thresholds_of(saved), features, distilled, recipe)
+        return Segmenter(learnt_files.thresholds_of(saved), features, distilled, recipe)
 
-    return read_learnt(path, made_for, build)
+    return learnt_files.read_learnt(path, made_for, build)
 
 
 def _nets(features: small_nets.FeatureNet, distilled: small_nets.UNet) -> torch.nn.ModuleDict:

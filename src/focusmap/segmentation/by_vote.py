@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from focusmap.basics import DiskError, InputError, Json, MissingFileError
+from focusmap.basics import InputError, Json, MissingFileError
 from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.heatmaps import file_name
-from focusmap.segmentation import by_affinity, cases, lesions, seeds, small_nets, votes, weighing
+from focusmap.segmentation import cases, learning, learnt_files, lesions, seeds, small_nets, votes, weighing
 from focusmap.study import Run, Task
-from focusmap.training import Checkpoint, read_facts, write_checkpoint
+from focusmap.training import Checkpoint, read_facts
 
 REGIONS, VOTE, DISTILLED = "regions", "vote", "distilled"
 # A chosen region on which the vote agrees less teaches nothing.
@@ -160,7 +160,8 @@ def _distil(
         weights[i] = choice.confidence if choice.confidence >= LEAST_CONFIDENCE else 0.0
         if weights[i]:
             marked[i] = train.cases[i].placed(choice.region) >= 1 / 2
-    return small_nets.learn_masks(small_nets.Cases(images, marked, weights), job.learning(f"{lesion.name}: distilling"))
+    chosen = learning.MarkedImages(images, marked, weights)
+    return learning.learn_masks(chosen, job.learning(f"{lesion.name}: distilling"))
 
 
 def _highest(answer: np.ndarray) -> float:
@@ -200,20 +201,18 @@ def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
 
 
 def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
-    """Write what was learnt, and for what; a run that cannot be written to is none the worse to draw with."""
+    """Write what was learnt, and for what; as `focusmap.segmentation.learnt_files.write_learnt`."""
     facts: dict[str, Json] = {
-        "made_for": dict(made_for),
         "channels": voted.distilled.channels,
         "dimensions": voted.distilled.dimensions,
         "is_pretrained": voted.distilled.is_pretrained,
         "vote": voted.vote.to_dict(),
-        "cuts": {name: cast(Json, asdict(thresholds)) for name, thresholds in voted.thresholds.items()},
+        "cuts": learnt_files.cuts_of(voted.thresholds),
         "gate": voted.gate,
         "evidence": _defined(voted.evidence),
         "errors": _defined(voted.errors),
     }
-    with suppress(DiskError):
-        write_checkpoint(Checkpoint(facts, voted.distilled.state_dict()), path)
+    learnt_files.write_learnt(made_for, facts, voted.distilled.state_dict(), path)
 
 
 def _defined(values: Mapping[str, float]) -> dict[str, Json]:
@@ -221,7 +220,7 @@ def _defined(values: Mapping[str, float]) -> dict[str, Json]:
 
 
 def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Voted | None:
-    """Return what was learnt; as `read_learnt`."""
+    """Return what was learnt; as `focusmap.segmentation.learnt_files.read_learnt`."""
 
     def build(saved: Checkpoint) -> Voted:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
@@ -230,9 +229,9 @@ def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Vote
         vote = votes.Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
         gate = cast(float, saved.facts["gate"])
-        return Voted(vote, net.to(job.device).eval(), by_affinity.thresholds_of(saved), gate, evidence, errors)
+        return Voted(vote, net.to(job.device).eval(), learnt_files.thresholds_of(saved), gate, evidence, errors)
 
-    return by_affinity.read_learnt(path, made_for, build)
+    return learnt_files.read_learnt(path, made_for, build)
 
 
 def _numbers(told: Json) -> dict[str, float]:

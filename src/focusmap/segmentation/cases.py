@@ -17,7 +17,7 @@ from focusmap.evaluation import Reference, Showing, Why
 from focusmap.heatmaps import ACAM, FOCUS, RECONSTRUCTION, Item, NetView, evidence_in, items_of
 from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
-from focusmap.segmentation import by_affinity, lesions, seeds, small_nets, votes
+from focusmap.segmentation import learning, lesions, seeds, votes
 from focusmap.study import Batch, Cohort, Recipe, Run, Samples
 
 CAM = "cam"
@@ -188,9 +188,9 @@ class Job:
         }
         return {**settings, **what, "tune": self.tune_on_masks, "version": LEARNING_VERSION}
 
-    def learning(self, doing: str) -> small_nets.LearningOptions:
+    def learning(self, doing: str) -> learning.LearningOptions:
         """Return how the small nets learn, where the model computes."""
-        return small_nets.LearningOptions(
+        return learning.LearningOptions(
             self.recipe.segmentation.n_steps,
             seed=self.recipe.seed,
             is_pretrained=self.recipe.weights != "none",
@@ -212,10 +212,10 @@ class Seen:
         """Return the cases that are known to have a lesion, 1, or none, 0."""
         return [case for case, known in zip(self.cases, self.known, strict=True) if known == truth]
 
-    def arrays(self, method: str) -> by_affinity.LabelledMaps:
+    def arrays(self, method: str) -> learning.LabelledMaps:
         """Return images, scaled maps of a method and what is known, as small nets learn from them."""
         images = np.stack([case.image for case in self.cases])
-        return by_affinity.LabelledMaps(
+        return learning.LabelledMaps(
             images, np.stack([seeds.scaled(case.maps[method]) for case in self.cases]), self.known
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from focusmap.evaluation import PICTURE_ONLY, mean_mask, resized
 from focusmap.images import to_source
-from focusmap.segmentation import by_affinity, by_vote, cases, lesions, seeds, small_nets
+from focusmap.segmentation import by_affinity, by_vote, cases, learning, lesions, seeds, small_nets
 
 DRAWN_BY = ("vote", "distilled", "refined")
 """Whose masks can be written; `METHODS` says who learns to draw them."""
@@ -178,18 +178,17 @@ def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesi
     train = cases.see(member.view, member.train, lesion, job)
     arrays, options = train.arrays(cases.CAM), job.learning(lesion.name)
     threshold = drawer.thresholds[cases.CAM].middle
-    weak = by_affinity.learn_from_regions(
-        arrays, [heat_map >= threshold for heat_map in arrays.maps], _doing(options, "on raw maps")
-    )
+    raw = arrays.marked({i: heat_map >= threshold for i, heat_map in enumerate(arrays.maps)})
+    weak = learning.learn_masks(raw, _doing(options, "on raw maps"))
     added: dict[str, Callable[[cases.LesionCase], np.ndarray]] = {
         PICTURE_ONLY: _most_contrasting,
         "weak_unet": partial(_answer, weak),
     }
-    masks = [train.mask(i, lesion) for i in range(len(train.cases))]
-    if any(mask is not None and mask.any() for mask in masks):
-        supervised = by_affinity.learn_from_regions(arrays, masks, _doing(options, "on true masks"))
+    masks = {i: mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None}
+    if marking := [mask for mask in masks.values() if mask.any()]:
+        supervised = learning.learn_masks(arrays.marked(masks), _doing(options, "on true masks"))
         added[UNGATED] = partial(_answer, supervised)
-        added["mean_mask"] = _mean_mask([mask for mask in masks if mask is not None and mask.any()])
+        added["mean_mask"] = _mean_mask(marking)
 
     def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = drawer.draw(case)
@@ -216,5 +215,5 @@ def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[cases.LesionCase], np.n
     return lambda _: region
 
 
-def _doing(options: small_nets.LearningOptions, what: str) -> small_nets.LearningOptions:
+def _doing(options: learning.LearningOptions, what: str) -> learning.LearningOptions:
     return replace(options, doing=f"{options.doing}: {what}")
