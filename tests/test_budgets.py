@@ -1,6 +1,7 @@
 """Budgets of the source: no circles, few arrows, short files, verbs apart, and no switch on kinds of model."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -17,6 +18,8 @@ MOST_LINES = 400
 MOST_LINES_OF_A_VERB = 200
 # How many others a module may import, and on average.
 MOST_OTHERS, MEAN_OTHERS = 30, 7
+# Modules of a room that are known by their names alone.
+MOST_UNNAMED = 12
 # Packages that are told apart by tests of their own, not by a folder of the source.
 APART = {"support", "docs", "faults"}
 
@@ -186,6 +189,18 @@ def test_a_module_imports_few_others() -> None:
     numbers = {module: len(others) for module, others in arrows_of(SOURCE).items()}
     assert {module: n for module, n in numbers.items() if n > MOST_OTHERS} == {}
     assert sum(numbers.values()) <= MEAN_OTHERS * len(numbers)
+
+
+def test_a_large_room_says_what_its_modules_are() -> None:
+    # Those of `verbs` are the commands.
+    rooms = {path.parent for path in SOURCE.glob("*/__init__.py")} - {SOURCE / "verbs"}
+    missing = {}
+    for room in rooms:
+        modules = {path.stem for path in room.glob("*.py")} - {"__init__"}
+        said = set(re.findall(r"`(\w+)`", ast.get_docstring(tree_of(room / "__init__.py")) or ""))
+        if len(modules) > MOST_UNNAMED and modules - said:
+            missing[room.name] = sorted(modules - said)
+    assert missing == {}
 
 
 def test_no_module_is_long() -> None:

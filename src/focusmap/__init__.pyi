@@ -7,6 +7,7 @@ from .api.workflow import run as run
 from .basics.installation import doctor as doctor
 from .dicom.doing import dicom as dicom
 from .dicom.request import DicomRequest as DicomRequest
+from .fitting.preparing import split as split
 from .images.read import read_image as read_image
 from .reading_room.corrections import corrections as corrections
 from .reading_room.site import serve as serve
@@ -36,7 +37,6 @@ from .verbs.predict import predict as predict
 from .verbs.predict_table import predict_table as predict_table
 from .verbs.prepare import audit as audit
 from .verbs.prepare import prepare as prepare
-from .verbs.prepare import split as split
 from .verbs.report import report as report
 from .verbs.reproduce import reproduce as reproduce
 from .verbs.requests import ConsensusRequest as ConsensusRequest

@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from focusmap.basics import UnreadableImageError
 from focusmap.images.read import read_image
-from support.dicom_files import STORED, a_dataset, saved
+from support.dicom_files import STORED, a_dataset, saved, without
 from support.images import smooth
 
 SHIPPED = sorted(path for path in (Path(pydicom.__file__).parent / "data/test_files").rglob("*") if path.is_file())
@@ -140,12 +140,6 @@ def test_deep_nesting_is_refused(tmp_path):
     path.write_bytes(path.read_bytes() + (sequence + item) * 20_000)
     with pytest.raises(UnreadableImageError):
         read_image(path)
-
-
-def without(dataset, *keywords):
-    for keyword in keywords:
-        delattr(dataset, keyword)
-    return dataset
 
 
 REFUSED = {

@@ -23,7 +23,7 @@ from focusmap.basics import UnreadableImageError
 from focusmap.images.dicom import parse_dicom
 from focusmap.images.dicom_pixels import layout_of, stored_frame
 from focusmap.images.read import read_image
-from support.dicom_files import a_dataset, saved
+from support.dicom_files import a_dataset, saved, without
 from support.images import colourful
 
 RAMP = np.arange(64 * 64, dtype="<u2").reshape(64, 64)  # all values of 12 bits
@@ -35,12 +35,6 @@ BIG = uid.ExplicitVRBigEndian
 def odd_values_can_be_written(monkeypatch):
     monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
-
-
-def without(dataset, *keywords):
-    for keyword in keywords:
-        delattr(dataset, keyword)
-    return dataset
 
 
 def write(tmp_path, dataset, name="x.dcm"):

@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 from focusmap.basics import MissingFileError, UnreadableImageError
 from focusmap.images.read import read_image, read_mask
+from support.bombs import chunk
 from support.images import colourful, encode, smooth
 
 GREY, COLOUR = smooth(60, 83), colourful(60, 83)
@@ -192,9 +193,6 @@ def test_the_content_decides_not_the_name(tmp_path):
 
 
 def png_file(header, data):
-    def chunk(kind, payload):
-        return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
-
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 
 from focusmap.basics import UnreadableImageError
 from focusmap.images.read import read_image, read_mask
+from support.bombs import chunk
 from support.images import colourful, encode, smooth
 
 RAMP = np.arange(64 * 64, dtype="<u2").reshape(64, 64)
@@ -25,10 +26,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def stored(tmp_path, content, name):
     (tmp_path / name).write_bytes(content)
     return tmp_path / name
-
-
-def chunk(kind, payload):
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
 def png(plane, depth, colour_type, *chunks):
@@ -431,9 +428,6 @@ def test_what_is_no_image_is_called_what_it_is(tmp_path, name, content, message)
 
 
 def test_a_palette_that_is_not_there_is_no_black_image(tmp_path):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 2, 8, 3, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\1\2\3\4" * 2)) + chunk(b"IEND", b"")
     (tmp_path / "a.png").write_bytes(content)

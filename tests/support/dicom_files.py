@@ -63,3 +63,9 @@ def a_series(folder, *, n=5, rows=24, columns=20, order=1, gap=0, seed=0):
         dataset.add_new(0x00091010, "LO", "private Secret")
         paths.append(saved(folder, dataset, f"{k if order > 0 else n - k:03d}.dcm"))
     return paths
+
+
+def without(dataset, *keywords):
+    for keyword in keywords:
+        delattr(dataset, keyword)
+    return dataset

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from focusmap.audit import Audit, refuse_blocking
+from focusmap.audit import Audit
 from focusmap.basics import refuse_existing
-from focusmap.fitting import Prepared, preparing, split
+from focusmap.fitting import Prepared, preparing
 from focusmap.report import TrainingAudit, audited
 from focusmap.scale import on_cluster
 from focusmap.study import Cohort, Roster, RunOptions, Split, start_run, writing
-
-__all__ = ["Prepared", "audit", "prepare", "refuse_blocking", "split"]
 
 
 def audit(
