@@ -114,8 +114,18 @@ def test_a_missing_table_is_missing(tmp_path):
 
 def test_a_json_file_cut_in_half_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"a": [1, 2')
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match=r"not valid JSON .*\. Restore it"):
         read_json(tmp_path / "a.json")
+
+
+def test_hashes_that_were_emptied_are_refused_with_what_to_do(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1}, sealed=True)
+    (tmp_path / "hashes.json").write_text("")
+    for act in (lambda: read_json(tmp_path / "a.json"), lambda: write_json(tmp_path / "a.json", {})):
+        with pytest.raises(InputError, match=r"hashes\.json line 1: is not valid JSON .*\. Delete it"):
+            act()
+    (tmp_path / "hashes.json").unlink()
+    assert read_json(tmp_path / "a.json") == {"a": 1}
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "LABELS.CSV", "LABELS.CSV.GZ"])

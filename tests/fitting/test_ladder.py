@@ -380,6 +380,16 @@ def test_a_probe_is_the_regression_that_was_fitted(study: Path, tmp_path: Path) 
     assert np.allclose(table[name], again[name], atol=1e-3)
 
 
+@pytest.mark.parametrize("left", [0, -8])
+def test_features_that_were_kept_and_cut_short_are_measured_anew(tmp_path: Path, left: int) -> None:
+    file, features = tmp_path / "features.npy", np.ones((4, 3), np.float32)
+    assert frozen.kept_features(file) is None
+    np.save(file, features)
+    assert np.array_equal(frozen.kept_features(file), features)
+    file.write_bytes(file.read_bytes()[:left])
+    assert frozen.kept_features(file) is None
+
+
 @pytest.mark.slow
 def test_openvino_measures_frozen_features_as_torch_does() -> None:
     """In both sizes of an image and for any number of them, contiguous or with channels last."""

@@ -162,12 +162,13 @@ def test_unreadable_images_may_be_left_out(files, tmp_path, prepared_count):
         make(files[2:3], tmp_path / "store", options=skip)
 
 
+@pytest.mark.parametrize("left", [-200, 0])
 @pytest.mark.parametrize("spoilt", ["pixels.npy", "store.json"])
-def test_a_store_cut_in_half_is_refused_and_made_anew(files, tmp_path, spoilt):
+def test_a_store_cut_in_half_is_refused_and_made_anew(files, tmp_path, spoilt, left):
     whole = make(files, tmp_path / "store")
     expected = np.array(whole.pixels)
     path = whole.folder / spoilt
-    path.write_bytes(path.read_bytes()[:-200])
+    path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(InputError, match="damaged"):
         open_store(whole.folder)
     assert np.array_equal(make(files, tmp_path / "store").pixels, expected)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 HASHES = "hashes.json"
+UNSEAL = "Delete it; whether the files beside it are damaged is then not checked."
 BLOCK = 2**24
 NO_ROWS = "has a header and no rows. Save it again with its rows, or name the table that has them."
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -234,7 +235,8 @@ def read_json(path: Path, *, checked: bool = True) -> dict[str, Json]:
     try:
         value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} line {error.lineno}: is not valid JSON ({error.msg}).") from None
+        remedy = UNSEAL if path.name == HASHES else "Restore it or make it again."
+        raise InputError(f"{path} line {error.lineno}: is not valid JSON ({error.msg}). {remedy}") from None
     except RecursionError:
         raise InputError(f"{path}: nests its values too deeply to be read.") from None
     except ValueError:  # Python reads whole numbers of 4300 digits at most.

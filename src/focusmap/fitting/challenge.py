@@ -17,7 +17,7 @@ from focusmap import nets
 from focusmap.basics import Json, Progress, UnreadableImageError, atomic, branch, number
 from focusmap.evaluation import EvaluationOptions, Predictions, doubts, evaluate_predictions
 from focusmap.fitting.covers import Cover, Covered, covered
-from focusmap.fitting.frozen import Change, features_key, measure_each_change, unchanged
+from focusmap.fitting.frozen import Change, features_key, kept_features, measure_each_change, unchanged
 from focusmap.fitting.probe import fit_head
 from focusmap.images import AnyPreparation
 from focusmap.study import Cohort, Recipe, Samples, Target, Task, preparation_for
@@ -77,10 +77,12 @@ def frozen_features(
         nets.build_net(nets.architecture_of(recipe, cohort.task), recipe.weights, recipe.seed).to(device),
     )
     file = place / f"challenge-{_key(features_key(net, mirrored=False), cohort, covers)}.npy"
-    measured = np.load(file) if file.is_file() else _measured(net, cohort, preparation_for(recipe), progress, covers)
-    if place.is_dir() and not file.is_file():
-        with atomic(file) as temporary:
-            np.save(temporary, measured)
+    measured = kept_features(file)
+    if measured is None:
+        measured = _measured(net, cohort, preparation_for(recipe), progress, covers)
+        if place.is_dir():
+            with atomic(file) as temporary:
+                np.save(temporary, measured)
     first, *covered = measured.astype(np.float64)
     pairs = zip(covers.items(), covered, strict=True)
     return first, {name: Covered(features, cover) for (name, cover), features in pairs}

@@ -6,6 +6,7 @@ All folds and all fits of a study share them; a mirror image has features of its
 import hashlib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
@@ -37,7 +38,9 @@ def stored_features(
     assert store is not None
     file = store.folder / f"features-{features_key(net, mirrored=mirrored)}.npy"
     places = store.rows(rows.image_ids)
-    stored = np.load(file, mmap_mode="r") if file.is_file() else np.full((len(store), net.head.in_features), np.nan)
+    stored = kept_features(file)
+    if stored is None:
+        stored = np.full((len(store), net.head.in_features), np.nan)
     features = np.asarray(stored[places], dtype=np.float32)
     lacking = np.isnan(features[:, 0])
     if lacking.any():
@@ -50,6 +53,14 @@ def stored_features(
         with atomic(file) as temporary:
             np.save(temporary, every)
     return features
+
+
+def kept_features(file: Path) -> np.ndarray | None:
+    """Return the features in a file; None where there is none or it is damaged, so that they are measured anew."""
+    try:
+        return np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError):
+        return None
 
 
 def features_key(net: "nets.LevelsNet", *, mirrored: bool) -> str:

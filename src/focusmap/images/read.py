@@ -279,5 +279,5 @@ def read_map(path: Path) -> np.ndarray:
     try:
         with ONE_AT_A_TIME, np.load(path, allow_pickle=False) as stored:
             return np.asarray(stored[MAP_KEY], dtype=np.float32)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path}: is not a heat map with the key {MAP_KEY!r}.") from None

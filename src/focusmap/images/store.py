@@ -146,7 +146,7 @@ def _load(folder: Path) -> Store:
 
 
 def _mapped(folder: Path) -> Uint8Array:
-    return np.asarray(np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False))
+    return np.asarray(np.lib.format.open_memmap(folder / PIXELS, mode="r"))
 
 
 def _check_sums(store: Store) -> None:

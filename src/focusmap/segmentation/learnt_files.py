@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from torch import Tensor
 
-from focusmap.basics import DiskError, InputError, Json
+from focusmap.basics import HASHES, DiskError, InputError, Json
 from focusmap.segmentation.seeds import SeedThresholds
 from focusmap.training import Checkpoint, read_checkpoint, write_checkpoint
 
@@ -37,7 +37,7 @@ def read_learnt(path: Path, made_for: Mapping[str, Json], build: Callable[[Check
         saved = read_checkpoint(path)
         return build(saved) if saved.facts["made_for"] == dict(made_for) else None
     except (InputError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: is damaged. Delete it; it is then learnt anew.") from error
+        raise InputError(f"{path}: is damaged. Delete it and {HASHES} beside it; it is then learnt anew.") from error
 
 
 def thresholds_of(saved: Checkpoint) -> dict[str, SeedThresholds]:
