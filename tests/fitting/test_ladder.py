@@ -37,13 +37,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return phantom_study(tmp_path_factory.mktemp("ladder"), patients=60, images=90, size=64)
 
 
-@pytest.fixture
-def small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ladder on a small net from random weights: what it climbs is of no account here."""
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
-    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: True)
-
-
 def climbed(study: Path, out: Path, *more: str) -> dict[str, object]:
     assert main(["run", str(study), "--out", str(out), "--workers", "1", *more]) == 0
     return json.loads((out / "ladder.json").read_text())

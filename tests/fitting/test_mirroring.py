@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from focusmap.cli import main
-from focusmap.fitting import configure, frozen
+from focusmap.fitting import frozen
 from focusmap.fitting.mirroring import Sides, mirroring_of_folds, told_apart
 from focusmap.study import Augmentation, Recipe, load_cohort, read_recipe, recipe_from
 
@@ -58,15 +58,9 @@ def study(folder: Path, *, by_side: bool) -> Path:
     return folder / "labels.csv"
 
 
-@pytest.fixture
-def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configure, "ON_PROCESSOR", configure.LadderSettings("small-residual", (64,), (32,), 4))
-    monkeypatch.setattr("focusmap.nets.has_local_weights", lambda _: True)
-
-
 @pytest.mark.parametrize("by_side", [False, True])
 @pytest.mark.slow
-def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: None, by_side: bool) -> None:
+def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, small_ladder: None, by_side: bool) -> None:
     labels, out = study(tmp_path / "study", by_side=by_side), tmp_path / "run"
     more = ("--budget", "0.001", "--baseline", "none", "--workers", "1")
     assert main(["train", str(labels), "--out", str(out), *more]) == 0
@@ -82,7 +76,7 @@ def test_a_run_mirrors_unless_a_label_names_a_side(tmp_path: Path, quick_probe: 
 
 
 @pytest.mark.slow
-def test_each_image_is_measured_once(tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_is_measured_once(tmp_path: Path, small_ladder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whatever asks first: what decides about mirroring, the probe, its tuning and its test predictions."""
     seen = dict[bool, list[str]]({False: [], True: []})
     measured = frozen.measure_each_change
@@ -109,7 +103,7 @@ def test_folds_say_how_many_of_them_mirror() -> None:
 
 
 @pytest.mark.slow
-def test_what_a_user_or_a_preset_says_stands(tmp_path: Path, quick_probe: None) -> None:
+def test_what_a_user_or_a_preset_says_stands(tmp_path: Path, small_ladder: None) -> None:
     (tmp_path / "off.yaml").write_text("augmentation:\n  mirror: false\n")
     labels, out = study(tmp_path / "study", by_side=False), tmp_path / "run"
     more = ("--budget", "0.001", "--baseline", "none", "--workers", "1", "--recipe", str(tmp_path / "off.yaml"))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from focusmap import nets
 from focusmap.basics import Json, reason_entries, write_table
-from focusmap.fitting import configure, manifest
+from focusmap.fitting import configure
 from focusmap.fitting.fit_rows import row_model
 from focusmap.fitting.training import Training
 from focusmap.models.card import ModelCard
@@ -148,27 +148,10 @@ def training_data(untrained: Untrained, training: Training) -> "TrainingData":
 
 def net_card(net: "nets.FocusNet", training: Training, architecture: dict[str, Json]) -> ModelCard:
     """Return the card of a trained net of images; thresholds and temperatures are still to be fitted."""
-    assert training.store is not None
-    recipe, task = training.recipe, training.cohort.task
-    facts: dict[str, Json] = {
-        "n_parameters": sum(weights.numel() for weights in net.parameters()),
-        "n_train": len(training.split.ids("train")),
-        "seed": recipe.seed,
-        "start": net.weights_origin.source,
-        **reason_entries(net.weights_origin.reason, "start_reason"),
-    }
-    return ModelCard(
-        task=task,
-        architecture=architecture,
-        preparation=training.store.preparation.to_dict(),
-        thresholds={},
-        threshold_for=recipe.threshold_for,
-        temperatures={},
-        scales=nets.continuous_scales(task, labelled(training, "train").truth),
-        known_answer={},
-        versions=manifest.library_versions(),
-        training=facts,
-    )
+    card = training.card(architecture, sum(weights.numel() for weights in net.parameters()))
+    start = {"start": net.weights_origin.source, **reason_entries(net.weights_origin.reason, "start_reason")}
+    scales = nets.continuous_scales(card.task, labelled(training, "train").truth)
+    return replace(card, scales=scales, training={**card.training, **start})
 
 
 def labelled(training: Training, part: str) -> "Labelled":

@@ -1,12 +1,12 @@
 """A model of rows, from a training: one estimator per target, on a table's covariates or features of images."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from focusmap.basics import Json
 from focusmap.fitting.fit_targets import Rows, fit_target, screened
-from focusmap.fitting.manifest import library_versions
 from focusmap.fitting.training import Training
-from focusmap.models.card import ModelCard
 from focusmap.models.features import ImageFeatures, fit_features
 from focusmap.models.rows import OF_STORE, Estimators, FittedRows, RowModel
 from focusmap.study import RunOptions, Samples, check_learnable
@@ -69,25 +69,10 @@ def row_model(
     features: ImageFeatures | None = None,
 ) -> RowModel:
     """Return what was fitted with its card; thresholds and temperatures are still to be fitted."""
-    recipe = training.recipe
-    architecture: dict[str, Json] = {"model": recipe.model, "n_inputs": n_inputs, **fitted.describe()}
+    architecture: dict[str, Json] = {"model": training.recipe.model, "n_inputs": n_inputs, **fitted.describe()}
     if features is not None:
         architecture["features"] = list(features.names)
-    card = ModelCard(
-        task=training.cohort.task,
-        architecture=architecture,
-        preparation={} if training.store is None or covariates else training.store.preparation.to_dict(),
-        thresholds={},
-        threshold_for=recipe.threshold_for,
-        temperatures={},
-        scales={},
-        known_answer={},
-        versions=library_versions(),
-        training={
-            "n_parameters": sum(int(array.size) for array in fitted.to_arrays().values()),
-            "n_train": len(training.split.ids("train")),
-            "seed": recipe.seed,
-        },
-        covariates=covariates.to_list() if covariates else [],
-    )
+    card = training.card(architecture, sum(int(array.size) for array in fitted.to_arrays().values()))
+    if covariates is not None:
+        card = replace(card, preparation={}, covariates=covariates.to_list())
     return RowModel(card, fitted, features)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from focusmap.basics import Json
+from focusmap.fitting.manifest import library_versions
 from focusmap.images import Store
+from focusmap.models.card import ModelCard
 from focusmap.study import Cohort, ModelName, Recipe, Run, Samples, Split, parse_model
 
 
@@ -40,3 +43,18 @@ class Training:
         """Return a part of the split, as a model is shown it."""
         rows = self.rows(part)
         return Samples.from_table(rows) if self.store is None else Samples.from_store(rows, self.store)
+
+    def card(self, architecture: dict[str, Json], n_parameters: int) -> ModelCard:
+        """Return the card of the model that it fitted; thresholds, temperatures and known answer are still to come."""
+        return ModelCard(
+            task=self.cohort.task,
+            architecture=architecture,
+            preparation={} if self.store is None else self.store.preparation.to_dict(),
+            thresholds={},
+            threshold_for=self.recipe.threshold_for,
+            temperatures={},
+            scales={},
+            known_answer={},
+            versions=library_versions(),
+            training={"n_parameters": n_parameters, "n_train": len(self.split.ids("train")), "seed": self.recipe.seed},
+        )
