@@ -71,6 +71,7 @@ def test_rescaled_voxels_come_in_their_units(tmp_path):
 def test_a_volume_is_known_by_its_content_and_a_gzipped_table_is_none(tmp_path):
     stored(tmp_path, np.ones((3, 3, 3), np.uint8), name="v.nii.gz").rename(tmp_path / "volume")
     nibabel.save(nibabel.Nifti2Image(np.ones((3, 3, 3), np.uint8), OBLIQUE), tmp_path / "second.nii")
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(b"path,label\n"))
     assert [path.name for path in image_files(tmp_path)] == ["second.nii", "volume"]
     assert read_image(tmp_path / "volume").pixels.all()

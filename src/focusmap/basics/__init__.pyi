@@ -10,6 +10,7 @@ from .errors import UnreadableImageError as UnreadableImageError
 from .errors import listed as listed
 from .errors import nearest as nearest
 from .errors import suggest as suggest
+from .file_names import DICOM_DIRECTORY as DICOM_DIRECTORY
 from .file_names import IMAGE_SUFFIX as IMAGE_SUFFIX
 from .file_names import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .file_names import is_table as is_table

@@ -18,6 +18,8 @@ IMAGE_SUFFIXES: Mapping[str, tuple[str, ...]] = {
 IMAGE_SUFFIX = re.compile(
     f"(?:{'|'.join(re.escape(suffix) for suffixes in IMAGE_SUFFIXES.values() for suffix in suffixes)})$", re.IGNORECASE
 )
+DICOM_DIRECTORY = "DICOMDIR"
+"""What a disc's table of contents is called, which is a DICOM file and no image."""
 TABLE_SUFFIX = re.compile(r"\.(?:csv|tsv|xlsx|xlsm)(?:\.gz)?$", re.IGNORECASE)
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from focusmap.basics import FocusmapError, InputError, MissingFileError, UnreadableImageError, files_within, listed
-from focusmap.basics.file_names import IMAGE_SUFFIX, IMAGE_SUFFIXES
+from focusmap.basics.file_names import DICOM_DIRECTORY, IMAGE_SUFFIX, IMAGE_SUFFIXES
 from focusmap.images import budget, dicom, nifti, raster, tiff
 from focusmap.images.image import Image
 
@@ -61,6 +61,7 @@ NO_IMAGES = {
     b"\x1f\x8b": "packed twice by gzip. Unpack it",
     b"<": "a page of HTML or XML, as servers send in place of a file. Fetch it again",
     b"%PDF": "a PDF. Export its images",
+    b"\xd0\xcf\x11\xe0": "a workbook or document of an old Office. Save a table as .xlsx or CSV",
     b"\x00\x05\x16\x07": "what macOS notes beside a file. Take it out",
     b"\x89PNG": "a PNG that was changed on its way, as text. Fetch it again",
     b"\0\0\0\x0cjP  ": "JPEG 2000. Save it as PNG",
@@ -183,7 +184,7 @@ def _links_out(folder: Path, names: Iterable[str]) -> Iterator[str]:
 
 
 def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
-    """Return the images in a folder and its folders by name or content, sorted; hidden files are none.
+    """Return the images in a folder and its folders by name or content, sorted; no hidden files, and no DICOMDIR.
 
     Raises
     ------
@@ -193,7 +194,8 @@ def image_files(folder: Path, *, follow_links: bool = False) -> list[Path]:
     visible = (
         path
         for path in files_within(folder)
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.name.upper() != DICOM_DIRECTORY
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     images = sorted(path for path in visible if IMAGE_SUFFIX.search(path.name) or is_image(path))
     refuse_links_out(folder, (str(path.relative_to(folder)) for path in images), follow=follow_links)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from focusmap.basics import IMAGE_SUFFIX
+from focusmap.basics import DICOM_DIRECTORY, IMAGE_SUFFIX
 from focusmap.images import to_bytes
 
 MOST_FILES, MOST_FRAMES = 5000, 200
@@ -126,7 +126,7 @@ def _is_meant(name: str) -> bool:
     [True, False, False, False]
     """
     path = Path(name)
-    return not any(part.startswith((".", "__MACOSX")) for part in path.parts) and path.name != "DICOMDIR"
+    return not any(part.startswith((".", "__MACOSX")) for part in path.parts) and path.name != DICOM_DIRECTORY
 
 
 def suffix_of(name: str) -> str:
