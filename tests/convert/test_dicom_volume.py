@@ -34,6 +34,9 @@ def dataset(plane, uid="1.2.3", **tags):
     return made
 
 
+PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+
 def save(made, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     made.save_as(path, enforce_file_format=True)
@@ -95,6 +98,16 @@ def test_of_slices_that_differ_the_odd_one_is_named(tmp_path):
     localiser.ImageOrientationPatient = list(SAGITTAL)
     localiser.save_as(path)
     with pytest.raises(InputError, match=f"1 of 4 slices have another orientation than .*: {path.name}"):
+        converted(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("n_bytes", [0, 20])
+def test_a_slice_that_is_cut_short_is_named(tmp_path, n_bytes):
+    series(tmp_path / "in")
+    path = sorted((tmp_path / "in").iterdir())[2]
+    head, _, _ = path.read_bytes().partition(PIXEL_DATA)
+    path.write_bytes(path.read_bytes()[: len(head) + n_bytes])
+    with pytest.raises(InputError, match=rf"series 1 .*\): {path.name}[ :]"):
         converted(tmp_path / "in", tmp_path / "out")
 
 

@@ -8,6 +8,7 @@ there twice would put everything behind it in the wrong place.
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focusmap.basics import IMAGE_SUFFIXES, FocusmapError, UnreadableImageError, files_within, listed
+from focusmap.basics import (
+    DICOM_DIRECTORY,
+    IMAGE_SUFFIXES,
+    FocusmapError,
+    UnreadableImageError,
+    files_within,
+    listed,
+)
 from focusmap.convert.archives import Packed, PackedFailure, PackedImage, PackedVolume, natural
 from focusmap.images import Layout, attribute_numbers, layout_of, modality_values, sequence_items, stored_frame
 from focusmap.images.budget import AGAIN, check_volume_size, read_head
@@ -27,14 +35,13 @@ if TYPE_CHECKING:
 
 
 MAGIC, MAGIC_OFFSET = b"DICM", 128
-DIRECTORY = "DICOMDIR"
 BESIDE = "._"
 """How macOS calls what it notes of a file."""
 
 
 def is_dicom(path: Path) -> bool:
     """Return True for a file that is DICOM by its content or its name, but for what a disc or macOS puts beside it."""
-    if not path.is_file() or path.name.upper() == DIRECTORY or path.name.startswith(BESIDE):
+    if not path.is_file() or path.name.upper() == DICOM_DIRECTORY or path.name.startswith(BESIDE):
         return False
     if path.name.lower().removesuffix(".gz").endswith(IMAGE_SUFFIXES["DICOM"]):
         return True
@@ -238,15 +245,24 @@ def _slices(path: Path, name: str) -> Iterator[Slice]:
     # pydicom quotes the values of odd elements in its warnings, and those may name the patient.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = parse_dicom(path)
-        layout = layout_of(dataset)
+        with _named(name):
+            dataset = parse_dicom(path)
+            layout = layout_of(dataset)
         for index in range(layout.n_frames):
             shown = name if layout.n_frames == 1 else f"{name} frame {index + 1}"
-            try:
-                yield _slice(dataset, layout, index, shown)
-            except FocusmapError as error:
-                is_predicate = str(error).startswith(("does ", "is "))
-                raise UnreadableImageError(f"{shown}{' ' if is_predicate else ': '}{error}") from None
+            with _named(shown):
+                one = _slice(dataset, layout, index, shown)
+            yield one
+
+
+@contextmanager
+def _named(slice_name: str) -> Iterator[None]:
+    """Put the name of a slice before what is said of it."""
+    try:
+        yield
+    except FocusmapError as error:
+        is_predicate = str(error).startswith(("does ", "is "))
+        raise UnreadableImageError(f"{slice_name}{' ' if is_predicate else ': '}{error}") from None
 
 
 def _slice(dataset: "FileDataset", layout: Layout, index: int, name: str) -> Slice:
