@@ -152,7 +152,7 @@ def test_a_box_is_filled_with_the_median_of_the_image_without_its_padding():
 
 
 @pytest.mark.slow
-def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
+def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     words = [
         "--target",
@@ -167,6 +167,9 @@ def test_a_run_is_challenged_by_command(cohort, tmp_path, capsys):
         "histogram+logistic",
     ]
     assert main(["run", str(cohort.study.label_file), "--out", str(run), *words, "--workers", "1"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("focusmap.basics.places.os.access", lambda *_: False)
+        assert main(["challenge", str(run)]) == 2
     assert main(["challenge", str(run)]) == 0
     found = json.loads((run / "evaluation/challenge.json").read_text())
     assert {"image", "patient", "held-out site", "shuffled labels"} <= found["splits"].keys()

@@ -11,7 +11,17 @@ import pandas as pd
 
 from focusmap import nets, training
 from focusmap.audit import metadata_of
-from focusmap.basics import Json, atomic_folder, branch, items, read_json, text, write_json, write_table
+from focusmap.basics import (
+    Json,
+    atomic_folder,
+    branch,
+    items,
+    read_json,
+    refuse_unwritable,
+    text,
+    write_json,
+    write_table,
+)
 from focusmap.basics.errors import FocusmapError, InputError
 from focusmap.evaluation import CHALLENGE, MOST_SHOWN, reference_of
 from focusmap.figures import write_thumbnail
@@ -36,14 +46,15 @@ def challenge(folder: Path, options: RunOptions = RunOptions()) -> dict[str, Jso
 
     Raises
     ------
-    InputError
-        If the run has no images, or no target with classes.
+    InputError, DiskError
+        If the run has no images, or no target with classes, or may not be written to.
     """
     run = open_run(folder)
     cohort, recipe = load_cohort(folder), read_recipe(run.recipe)
     targets = tuple(target for target in cohort.task.targets if target.classes)
     if not cohort.has_images or cohort.images is not None or recipe.shape or not targets:
         raise InputError(f"{folder}: only runs of single images with a target of classes can be challenged.")
+    refuse_unwritable(run.evaluation / CHALLENGE)
     cohort = replace(cohort, study=replace(cohort.study, task=Task(targets)))
     probe = Recipe(
         model=f"{ladder_settings(options.devices).backbone}-{nets.PROBE}", size=SIZE, channels=recipe.channels or 1,
