@@ -16,7 +16,7 @@ from focusmap.cli import main
 from focusmap.evaluation import above_mean_mask
 from focusmap.heatmaps import file_name
 from focusmap.images import read_mask
-from focusmap.segmentation import Job
+from focusmap.segmentation import Job, masks
 from focusmap.segmentation.by_affinity import learn_segmenter
 from focusmap.segmentation.lesions import Lesion
 from focusmap.study import Recipe
@@ -412,6 +412,14 @@ def test_every_lesion_is_measured_and_every_mask_has_a_confidence(run, tmp_path)
     rows = (copy / "report.html").read_text().split("Lesions in these masks: ")[1].split("</table>")[0]
     assert rows.count("<tr>") == 1 + min(len(lesions), 40)
     assert f"{lesions['n_pixels'].max()} pixels" in rows.split("<tr>")[2]
+
+
+def test_each_lesion_whose_masks_are_of_something_else_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(masks, "marked_elsewhere", lambda *_: (3, 3))
+    drawn = masks.Drawn(tmp_path, "vote")
+    for name in ("nodule", "effusion", "nodule"):
+        assert not drawn._are_of(Lesion(name, name, ("1",)), None)
+    assert [caution.values["target"] for caution in drawn.cautions()] == ["nodule", "effusion"]
 
 
 def test_masks_of_something_else_score_nothing(study, run, tmp_path, capsys):

@@ -48,7 +48,7 @@ class Drawn:
     empty
         Of each lesion and method, whether each mask is empty of a case in which the model finds the lesion.
     unrelated
-        Of lesions whose true masks mark something else.
+        By lesion, why its true masks are of something else, where they are.
     n_epochs
         For how many epochs a net was fine-tuned, where they were too few; else None.
     """
@@ -63,7 +63,7 @@ class Drawn:
     failures: dict[Path, Failure] = field(default_factory=dict)
     sources: dict[str, Cohort] = field(default_factory=dict)
     empty: dict[str, dict[str, list[bool]]] = field(default_factory=dict)
-    unrelated: list[Reason] = field(default_factory=list)
+    unrelated: dict[str, Reason] = field(default_factory=dict)
     n_epochs: int | None = None
 
     def draw(self, members: Sequence[Member], lesions: Sequence[Lesion], job: Job) -> None:
@@ -108,7 +108,7 @@ class Drawn:
 
     def cautions(self) -> tuple[Reason, ...]:
         """Return what to beware of: few epochs, masks below the mean mask, masks mostly empty, or of something else."""
-        found = [*self._withheld(), *self._below_mean_mask(), *self.unrelated]
+        found = [*self._withheld(), *self._below_mean_mask(), *self.unrelated.values()]
         if self.n_epochs:
             found.append(Reason("masks-few-epochs", n=self.n_epochs))
         for target, empty in self.empty.items():
@@ -135,7 +135,7 @@ class Drawn:
         n, n_masks = marked_elsewhere(cohort, lesion)
         if n <= n_masks / 2:
             return True
-        self.unrelated = [Reason("masks-of-another-thing", target=lesion.name, n=n, all=n_masks)]
+        self.unrelated[lesion.name] = Reason("masks-of-another-thing", target=lesion.name, n=n, all=n_masks)
         return False
 
     def _below_mean_mask(self) -> list[Reason]:
