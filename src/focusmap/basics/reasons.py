@@ -58,8 +58,8 @@ SENTENCES: Mapping[str, str] = {
     "masks-broken": "the test of {target} is broken: its masks are written and shown nowhere.",
     "masks-unlike": "{n:,} image is out of distribution: its masks are written and shown nowhere.|"
     "{n:,} images are out of distribution: their masks are written and shown nowhere.",
-    "masks-few-epochs": "the net was fine-tuned for {n} epochs only, because the budget ended; masks are better from 8 "
-    "epochs on. Give it more time: focusmap run --resume RUN --budget MINUTES, then draw them again.",
+    "masks-few-epochs": "the net was fine-tuned for {n} epochs only, because the budget ended, so that masks may be "
+    "much worse for it. Give it more time: focusmap run --resume RUN --budget MINUTES, then draw them again.",
     "not-asked": "was not asked for; --method says which masks are drawn",
     "masks-empty": "{target}: {n} of {all} masks are empty although the model predicts a lesion. "
     "With --method {other}, {n_other} are.",

@@ -1,8 +1,8 @@
 """What each fold of a run reaches by itself, and their mean.
 
-Models of different folds do not say the same of an image by the same number, so that ranking all images together is
-harsher than any single model deserves; the mean over folds is what such a model reaches (Forman and Scholz, SIGKDD
-Explorations 12 (2010), 49-57). The interval stays that of all images: folds share most of what they learn from, so that
+Models of different folds do not say the same of an image by the same number, so that ranking all images together can
+understate each of them; the mean over folds is what such a model reaches (Forman and Scholz, SIGKDD Explorations 12
+(2010), 49-57). The interval stays that of all images: folds share most of what they learn from, so that
 their spread is none (Bengio and Grandvalet, JMLR 5 (2004), 1089-1105).
 """
 

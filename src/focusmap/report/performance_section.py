@@ -271,6 +271,8 @@ def _fold_tables(by_fold: Tree, words: Words) -> list[Table]:
             rows.append([name_cell(name), *(metric_cell({"value": value}, notes) for value in shown)])
         head = ["", *(words("cohort.fold", name=str(k)) for k in range(len(rows[0]) - 2)), words("results.mean")]
         caption = words("results.by_fold", metric=words.name("metric", metric))
+        if metric == "auroc":
+            caption = words("page.sentences", first=caption, second=words("results.by_fold_ranked"))
         tables.append(Table(head, rows, notes.lines(), caption))
     return tables
 
