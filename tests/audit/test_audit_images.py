@@ -13,13 +13,12 @@ from focusmap.audit import images as audit_images
 from focusmap.audit.duplicates import audit_against, compared_by
 from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
-from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.near import CORRELATION, DETAIL, SAME, TRIMMED_DETAIL, VIEWS, near_pairs
 from focusmap.basics import FocusmapError
 from focusmap.cli import main
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.study import make_split, read_roster, roster_of
-from support.audited import found, must_find, textures, write_cohort
+from support.audited import audit_cohort, found, must_find, textures, write_cohort
 
 
 def numbered(n: int, **columns: object) -> pd.DataFrame:

@@ -12,10 +12,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from focusmap.audit.duplicates import audit_against
 from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import Images, look_at_all
-from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.near import near_pairs
 from focusmap.study import Cohort, Declaration, make_split, read_cohort, read_roster, roster_of
-from support.audited import found, must_find, write_cohort
+from support.audited import audit_cohort, found, must_find, write_cohort
 
 DATA = Path(os.environ.get("FOCUSMAP_DATA", "no-data-here"))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="FOCUSMAP_DATA names no folder")]

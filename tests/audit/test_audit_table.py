@@ -9,9 +9,8 @@ import pytest
 
 from focusmap.audit.association import auroc_of_counts, cramers_v
 from focusmap.audit.findings import AuditOptions
-from focusmap.audit.inspection import audit_cohort
 from focusmap.study import SplitOptions, fold_split, make_split
-from support.audited import found, must_find, read_table_only, textures, write_cohort
+from support.audited import audit_cohort, found, must_find, read_table_only, textures, write_cohort
 
 
 def patients_table(n: int = 200, seed: int = 0) -> pd.DataFrame:

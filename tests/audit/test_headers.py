@@ -7,12 +7,11 @@ import pandas as pd
 import pydicom.data
 import pytest
 
-from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.metadata import metadata_of
 from focusmap.cli import main
 from focusmap.images import dicom_identity
 from focusmap.study import Cohort, Declaration, read_cohort
-from support.audited import found, must_find, textures
+from support.audited import audit_cohort, found, must_find, textures
 from support.dicom_files import a_dataset, saved
 
 N = 40

@@ -9,10 +9,9 @@ from PIL import Image
 
 from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
-from focusmap.audit.inspection import audit_cohort
 from focusmap.audit.probes import Told, probe_findings, told_by_probes
 from focusmap.study import Cohort, Declaration, read_cohort
-from support.audited import found, must_find, textures, write_cohort
+from support.audited import audit_cohort, found, must_find, textures, write_cohort
 from support.dicom_files import a_dataset, saved
 
 N = 120

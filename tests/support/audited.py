@@ -1,4 +1,4 @@
-"""Small cohorts on disk, for the audit's tests."""
+"""Small cohorts on disk and their audits, for the audit's tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from focusmap.audit import Audit, Finding
-from focusmap.study import Cohort, Declaration, read_cohort
+from focusmap.audit import Audit, AuditOptions, Finding, Inspection, audit_inspected
+from focusmap.study import Cohort, Declaration, Split, read_cohort
 
 
 def textures(n: int, seed: int = 0, size: int = 48) -> np.ndarray:
@@ -32,6 +32,11 @@ def read_table_only(folder: Path, table: pd.DataFrame, **said: object) -> Cohort
     """Write a table without images and return its cohort."""
     table.to_csv(folder / "labels.csv", index=False)
     return read_cohort(folder / "labels.csv", Declaration(**said))  # type: ignore[arg-type]
+
+
+def audit_cohort(cohort: Cohort, split: Split | None = None, options: AuditOptions | None = None) -> Audit:
+    """Look at a cohort and audit it, and its split."""
+    return audit_inspected(Inspection(cohort, options or AuditOptions()), split)
 
 
 def found(audit: Audit, name: str) -> Finding | None:

@@ -10,7 +10,6 @@ from .images import ImageSummary as ImageSummary
 from .images import image_summary_of as image_summary_of
 from .images import look_at_sample as look_at_sample
 from .inspection import Inspection as Inspection
-from .inspection import audit_cohort as audit_cohort
 from .inspection import audit_inspected as audit_inspected
 from .inspection import audit_table as audit_table
 from .metadata import metadata_of as metadata_of

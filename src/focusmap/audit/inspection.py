@@ -54,25 +54,12 @@ class Inspection:
         return near_groups(self.cohort, self.duplicates)
 
 
-def audit_cohort(
-    cohort: Cohort, split: Split | None = None, options: findings.AuditOptions | None = None
-) -> findings.Audit:
-    """Return the audit of a cohort and, where there is one, of its split.
-
-    Parameters
-    ----------
-    cohort
-        Its images are read once each; a table-only study has none to read.
-    split
-        Judged as it is: patients and images in two parts are found, not mended. Without one, the declared split is.
-    options
-        What is overridden, processes, seed, progress.
-    """
-    return audit_inspected(Inspection(cohort, options or findings.AuditOptions()), split)
-
-
 def audit_inspected(inspection: Inspection, split: Split | None = None) -> findings.Audit:
-    """Return the audit of a cohort whose images may have been looked at already; otherwise as `audit_cohort`."""
+    """Return the audit of an inspected cohort and, where there is one, of its split.
+
+    The split is judged as it is: patients and images in two parts are found, not mended. Without one, the declared
+    split is.
+    """
     cohort, options = inspection.cohort, inspection.options
     split = _declared_split(cohort) if split is None else split
     tied = association.associations(cohort, options)
