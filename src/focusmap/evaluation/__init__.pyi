@@ -99,5 +99,6 @@ from .writing import CHALLENGE as CHALLENGE
 from .writing import METRICS as METRICS
 from .writing import PREDICTIONS as PREDICTIONS
 from .writing import clustering as clustering
+from .writing import folds_of as folds_of
 from .writing import frozen_thresholds as frozen_thresholds
 from .writing import write_evaluation as write_evaluation

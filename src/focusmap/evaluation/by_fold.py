@@ -15,14 +15,6 @@ from focusmap.basics import Json
 from focusmap.evaluation.measures import JUDGED_BY, MEASURES
 from focusmap.evaluation.metrics import EvaluationOptions, patients_of, samples_of
 from focusmap.evaluation.predictions import Predictions
-from focusmap.evaluation.writing import folds_of
-from focusmap.study import UNLABELLED, Run
-
-
-def facts_of_folds(run: Run, predictions: Predictions, truth: np.ndarray) -> dict[str, Json]:
-    """Return ``by_fold`` for ``metrics.json``; nothing of a run without folds, or without labels."""
-    folds = folds_of(run, predictions)
-    return {} if folds is None or predictions.task == UNLABELLED else {"by_fold": by_fold(predictions, truth, folds)}
 
 
 def by_fold(predictions: Predictions, truth: np.ndarray, folds: np.ndarray) -> dict[str, Json]:

@@ -126,9 +126,8 @@ def folds_of(run: Run, predictions: Predictions) -> np.ndarray | None:
     return np.array([fold_of[image_id] for image_id in predictions.ids["image_id"]], dtype=int)
 
 
-def frozen_thresholds(run: Run, predictions: Predictions) -> dict[str, float | np.ndarray]:
-    """Return the operating points that were frozen on tune; in a run with folds, each image has its own fold's."""
-    folds = folds_of(run, predictions)
+def frozen_thresholds(run: Run, folds: np.ndarray | None) -> dict[str, float | np.ndarray]:
+    """Return the operating points that were frozen on tune; where there are `folds_of` rows, of each row its fold's."""
     if folds is None:
         return {**_card_thresholds(run)}
     by_part = [_card_thresholds(part) for part in run.parts()]

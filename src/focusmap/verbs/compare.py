@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from focusmap.basics import InputError, Json, Language, atomic, read_json, read_table, refuse_existing, write_json
-from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, frozen_thresholds
+from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, folds_of, frozen_thresholds
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe, short_names
 
@@ -88,7 +88,8 @@ def _differences(a: Contender, b: Contender) -> list[dict[str, Json]]:
     if not shared:
         raise InputError(f"{a.run.folder} and {b.run.folder} share no test image; they cannot be compared.")
     chosen = [of_images(contender.predictions, shared) for contender in (b, a)]
-    settings = [EvaluationOptions(frozen_thresholds(c.run, p)) for c, p in zip((b, a), chosen, strict=True)]
+    folds = [folds_of(c.run, p) for c, p in zip((b, a), chosen, strict=True)]
+    settings = [EvaluationOptions(frozen_thresholds(c.run, f)) for c, f in zip((b, a), folds, strict=True)]
     compared = compare_predictions(chosen[0], chosen[1], a.cohort.of(shared).truth, (settings[0], settings[1]))
     counts: dict[str, Json] = {"n_images": compared["n_images"], "n_patients": compared["n_patients"]}
     tables = cast(dict[str, dict[str, Json]], {**cast(dict[str, Json], compared["targets"]), "mean": compared["mean"]})

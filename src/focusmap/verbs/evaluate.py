@@ -11,13 +11,13 @@ from focusmap.basics import Json, read_json, refuse_existing, table_name, write_
 from focusmap.basics.errors import InputError, UnreadableImageError, listed
 from focusmap.evaluation import EvaluationOptions, Evidence, Predictions, joined, prevalences, read_predictions, shifted
 from focusmap.evaluation.answers import answered, read_standings, write_answering
-from focusmap.evaluation.by_fold import facts_of_folds
+from focusmap.evaluation.by_fold import by_fold
 from focusmap.evaluation.calibration import calibrated_probabilities, choose_thresholds, fit_temperatures
 from focusmap.evaluation.predictions import pool_cases, read_prediction_table, write_predictions
 from focusmap.evaluation.simpler import set_beside, write_baselines
 from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
 from focusmap.evaluation.verdict import with_verdict
-from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, frozen_thresholds, write_evaluation
+from focusmap.evaluation.writing import METRICS, PREDICTIONS, clustering, folds_of, frozen_thresholds, write_evaluation
 from focusmap.fitting import baseline_of
 from focusmap.models import Predicted, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
@@ -47,11 +47,14 @@ def evaluate(
         raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
     predictions = read_predictions(run.predictions("test"), cohort.task)
     rows = cohort.of(list(predictions.ids["image_id"]))
-    part = "test" if run.parts() == [run] else "out-of-fold"
+    folds = folds_of(run, predictions)
+    part = "test" if folds is None else "out-of-fold"
     recipe, out, audit = read_recipe(run.recipe), out or run.evaluation, run.folder / "audit.json"
     stated = prevalences(cohort.task, prevalence)
-    settings = EvaluationOptions(frozen_thresholds(run, predictions), part, seed=recipe.seed, prevalence=stated)
-    facts = {**clustering(cohort), **facts_of_folds(run, predictions, rows.truth)}
+    settings = EvaluationOptions(frozen_thresholds(run, folds), part, seed=recipe.seed, prevalence=stated)
+    facts = clustering(cohort)
+    if folds is not None and cohort.task != UNLABELLED:
+        facts["by_fold"] = by_fold(predictions, rows.truth, folds)
     metrics = write_evaluation(predictions, rows.truth, settings, out, facts)
     if cohort.task != UNLABELLED:
         baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
