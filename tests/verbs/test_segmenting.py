@@ -16,7 +16,7 @@ from focusmap.cli import main
 from focusmap.evaluation import above_mean_mask
 from focusmap.heatmaps import file_name
 from focusmap.images import read_mask
-from focusmap.segmentation import Job, masks
+from focusmap.segmentation import Job, cautions
 from focusmap.segmentation.by_affinity import learn_segmenter
 from focusmap.segmentation.lesions import Lesion
 from focusmap.study import Recipe
@@ -246,9 +246,9 @@ def test_masks_that_are_full_need_no_caution(run, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("focusmap.segmentation.by_affinity.regions_of", lambda *_: everywhere)
     assert main(["segment", str(copy), "--method", "refined", "--out", str(tmp_path / "masks")]) == 0
     assert "masks are empty" not in capsys.readouterr().out
-    cautions = json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"]
+    written = json.loads((tmp_path / "masks/cautions.json").read_text())["cautions"]
     # Masks of everything are below the mean mask, which is said.
-    assert [caution.split(":")[0] for caution in cautions] == ["not usable"]
+    assert [caution.split(":")[0] for caution in written] == ["not usable"]
 
 
 def test_lesions_whose_files_are_called_alike_are_learnt_apart():
@@ -309,7 +309,7 @@ def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run,
     def fail(path, region):
         raise KeyboardInterrupt if fault == "killed" else OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("focusmap.segmentation.masks.write_binary", fail)
+    monkeypatch.setattr("focusmap.segmentation.mask_files.write_binary", fail)
     expected = {"disk": 2, "killed": 130}[fault]
     assert main(["segment", str(run), "--out", str(tmp_path / "masks")]) == expected
     assert list(tmp_path.iterdir()) == []
@@ -414,12 +414,12 @@ def test_every_lesion_is_measured_and_every_mask_has_a_confidence(run, tmp_path)
     assert f"{lesions['n_pixels'].max()} pixels" in rows.split("<tr>")[2]
 
 
-def test_each_lesion_whose_masks_are_of_something_else_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(masks, "marked_elsewhere", lambda *_: (3, 3))
-    drawn = masks.Drawn(tmp_path, "vote")
+def test_each_lesion_whose_masks_are_of_something_else_is_named(monkeypatch):
+    monkeypatch.setattr(cautions, "marked_elsewhere", lambda *_: (3, 3))
+    noted = cautions.Cautions()
     for name in ("nodule", "effusion", "nodule"):
-        assert not drawn._are_of(Lesion(name, name, ("1",)), None)
-    assert [caution.values["target"] for caution in drawn.cautions()] == ["nodule", "effusion"]
+        assert not noted.are_of(Lesion(name, name, ("1",)), None)
+    assert [reason.values["target"] for reason in noted.reasons("vote", [], [])] == ["nodule", "effusion"]
 
 
 def test_masks_of_something_else_score_nothing(study, run, tmp_path, capsys):

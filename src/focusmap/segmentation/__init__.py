@@ -9,8 +9,8 @@ keeps what was learnt in the run (`learnt_files`):
 - `by_affinity`, as published: `seeds` marks what the map is sure of; `pairs` teaches a net which voxels are alike;
   `propagation` carries the map's highest points over them, which teaches the U-Net.
 
-`masks` draws and writes the masks; `measuring` says what the lesions in them measure, `scoring` how well they agree
-with true ones, and `examples` shows three.
+`masks` draws all masks; `mask_files` writes them with what their lesions measure (`measuring`). `scoring` says how well
+they agree with true ones, `cautions` what to beware of, and `examples` shows three.
 """
 
 import lazy_loader
