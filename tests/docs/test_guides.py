@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -52,6 +53,7 @@ def test_the_pages_can_be_followed_one_after_the_other():
         follow(page)
     shutil.copytree("runs/own", "runs/first")
     follow("docs/reading-a-report.md")
+    assert Path("runs/first/report.html").is_file()
 
 
 def test_every_page_stands_in_the_sites_contents():

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from focusmap.basics import cut_to, read_table
-from focusmap.cli import main
 from focusmap.heatmaps import MapNames, file_name, map_files
+from support.commands import assert_done
 from support.dicom_files import a_dataset, saved
 from support.options import quick
 from support.studies import phantom_study
@@ -22,16 +22,12 @@ CHINESE = "胸部正位片患者编号" * 8
 LONGEST = {"Chinese": CHINESE[:70], "255 bytes": "x" * 251, "255 bytes in Chinese": "片" * 83 + "ab"}
 
 
-def done(*words: object, code: int = 0) -> None:
-    assert main([str(word) for word in words]) == code, words
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("names")
     labels = phantom_study(folder / "study", patients=24, images=48)
     options = [*quick("small-residual"), "--accept", "no-patient-column"]
-    done("train", labels, "--out", folder / "run", *options)
+    assert_done("train", labels, "--out", folder / "run", *options)
     return folder / "run"
 
 
@@ -53,7 +49,7 @@ def test_images_with_names_as_long_as_may_be_are_answered(
 ) -> None:
     more = {"predict": ["--overlay", tmp_path / "overlays"]}.get(command, [])
     out = tmp_path / ("answers.csv" if command == "predict" else "out")
-    done(command, run, films, "--out", out, *more)
+    assert_done(command, run, films, "--out", out, *more)
     assert "failed" not in capsys.readouterr().err
     table = read_table(out if command == "predict" else out / "index.csv")
     assert table["image_id"].nunique() == 2 * len(LONGEST)
@@ -66,7 +62,7 @@ def test_images_with_names_as_long_as_may_be_are_answered(
 def test_parts_of_images_with_such_names_are_converted(films: Path, tmp_path: Path) -> None:
     names = [f"{name}.png" for name in LONGEST.values()]
     pd.DataFrame({"path": names, "label": ["a", "b", "a"]}).to_csv(films / "labels.csv", index=False)
-    done("convert", films / "labels.csv", "--parts", "left-half,right-half", "--out", tmp_path / "parts")
+    assert_done("convert", films / "labels.csv", "--parts", "left-half,right-half", "--out", tmp_path / "parts")
     table = read_table(tmp_path / "parts/labels.csv")
     assert table["path"].nunique() == 2 * len(names)
     assert all((tmp_path / "parts" / name).is_file() for name in table["path"])
@@ -77,7 +73,8 @@ def test_a_study_with_such_names_is_prepared(films: Path, tmp_path: Path) -> Non
     rows = pd.DataFrame({"path": names, "label": [str(k % 2) for k in range(len(names))]})
     rows.to_csv(films / "labels.csv", index=False)
     more = ["--patient", "none", "--size", "32", "--no-group-near-duplicates", "--accept", "duplicate-across-splits"]
-    done("prepare", films / "labels.csv", "--out", tmp_path / "run", *more)
+    assert_done("prepare", films / "labels.csv", "--out", tmp_path / "run", *more)
+    assert set(read_table(tmp_path / "run/split.csv")["image_id"]) == set(names)
 
 
 @pytest.mark.parametrize("name", [*LONGEST.values(), "\udce9t\udce9" * 40, "a/" * 200, "..", "/" + "b" * 300])
@@ -96,7 +93,7 @@ def test_a_dicom_file_whose_name_is_not_utf8_is_named(tmp_path: Path, capsys: py
     saved(tmp_path, a_dataset(np.zeros((8, 8), np.uint16))).rename(
         Path(os.fsdecode(os.fsencode(tmp_path / "films") + b"/\xfc.dcm"))
     )
-    done("convert", tmp_path / "films", "--out", tmp_path / "out", code=2)
+    assert_done("convert", tmp_path / "films", "--out", tmp_path / "out", code=2)
     assert r"are not UTF-8: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -111,7 +108,7 @@ def test_names_that_are_not_utf8_are_named_or_answered(
                   ["explain", run, tmp_path / "films", "--out", tmp_path / "maps"],
                   ["segment", run, tmp_path / "films", "--out", tmp_path / "masks"],
                   ["index", tmp_path / "films", "--out", tmp_path / "labels.csv"]):  # fmt: skip
-        done(*words, code=2)
+        assert_done(*words, code=2)
         said = capsys.readouterr().err
         assert "are not UTF-8: " in said
         assert "convmv" in said
@@ -137,7 +134,7 @@ def test_a_full_disk_leaves_no_maps_without_an_index(
 
     monkeypatch.setattr(map_files, "write_map", full)
     films = run.parent / "study/images"
-    done("explain", run, films, "--out", tmp_path / "maps", code=2)
+    assert_done("explain", run, films, "--out", tmp_path / "maps", code=2)
     assert "Free some space" in capsys.readouterr().err
     assert len(written) >= after
     assert not (tmp_path / "maps").exists()
@@ -154,7 +151,7 @@ def test_a_full_disk_leaves_no_metrics_without_their_curves(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(figures, "write_curves", full)
-    done("evaluate", run, "--out", tmp_path / "new", code=2)
+    assert_done("evaluate", run, "--out", tmp_path / "new", code=2)
     assert "Free some space" in capsys.readouterr().err
     assert not (tmp_path / "new/metrics.json").exists()
 
@@ -169,13 +166,13 @@ def test_a_full_disk_leaves_no_comparison_without_its_page(
         with disk_errors(path):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    done("evaluate", run)
+    assert_done("evaluate", run)
     monkeypatch.setattr(page, "write_page", full)
-    done("compare", run, run, "--out", tmp_path / "compared", code=2)
+    assert_done("compare", run, run, "--out", tmp_path / "compared", code=2)
     assert "Free some space" in capsys.readouterr().err
     assert not any((tmp_path / "compared").iterdir())
     monkeypatch.undo()
-    done("compare", run, run, "--out", tmp_path / "compared")
+    assert_done("compare", run, run, "--out", tmp_path / "compared")
     assert {file.name for file in (tmp_path / "compared").iterdir()} == {"compare.json", "compare.html"}
 
 
@@ -188,7 +185,7 @@ def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     monkeypatch.setattr(map_files, "write_map", full)
     (tmp_path / "maps").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "maps/mine.png")
-    done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)
+    assert_done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)
     assert [file.name for file in (tmp_path / "maps").iterdir()] == ["mine.png"]
 
 

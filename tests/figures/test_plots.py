@@ -45,9 +45,10 @@ def test_pyplot_is_never_imported(tmp_path: Path) -> None:
         "from focusmap.figures.overlays import Overlay, draw_overlay; p = Path(sys.argv[1]);"
         "save_figure(roc_figure([Curve('a', np.ones(2), np.ones(2))]), p / 'a.png');"
         "draw_overlay(p / 'b.png', Overlay(np.ones((9, 9)), np.ones((9, 9)), 'c', 1.0));"
-        "sys.exit(any(m in sys.modules for m in ('matplotlib.pyplot', 'torch')))"
+        "print(*{'matplotlib.pyplot', 'torch'} & set(sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("k", [2, 3, 9])

@@ -11,7 +11,7 @@ from focusmap.heatmaps.class_activation import AttentionRecorder, attention_roll
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.methods import methods_of
 from focusmap.nets import Architecture, build_net
-from support.mapped_nets import TokenNet, close, images
+from support.mapped_nets import TokenNet, assert_close, images
 
 
 def slow_attentions(net, image):
@@ -35,7 +35,7 @@ def test_maps_equal_the_papers_product(n_dims):
         rolled = oracles.rollout(slow_attentions(net, image[None]))
         expected = rolled[1:, 1:].mean(axis=0).reshape(maps.shape[1:])
         for of_label in maps:
-            close(of_label, expected, 1e-12)
+            assert_close(of_label, expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])

@@ -12,7 +12,7 @@ from focusmap.heatmaps.class_activation import grad_cam_plus_plus, positive_evid
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.nets import FocusNet
 from focusmap.nets.backbones import BACKBONES
-from support.mapped_nets import N_LABELS, SmallNet, batch_for, batch_of, close, images, net_of
+from support.mapped_nets import N_LABELS, SmallNet, assert_close, batch_for, batch_of, images, net_of
 
 LARGE = ("densenet121", "resnet50", "vgg16", "convnext-tiny", "densenet121-3d", "resnet18-3d", "resnet50-3d")
 ALL = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in BACKBONES]
@@ -35,7 +35,7 @@ def test_maps_equal_the_papers_formulas(method, head, n_dims):
         net, batch, lambda features, label: BY_GRADIENT[method](*oracles.head_gradient(net.classify, features, label))
     )
     found = heat_maps(net, batch, method)
-    close(found.maps, expected, 1e-12)
+    assert_close(found.maps, expected, 1e-12)
     torch.testing.assert_close(found.logits, net(batch).detach())
 
 
@@ -43,7 +43,7 @@ def test_maps_equal_the_papers_formulas(method, head, n_dims):
 def test_grad_cam_plus_plus_equals_the_papers_derivatives(n_dims):
     net, batch = SmallNet(n_dims), images(2, n_dims, size=6)
     expected = each_label(net, batch, lambda features, label: oracles.grad_cam_plus_plus(net.classify, features, label))
-    close(heat_maps(net, batch, "gradcam++").maps, expected, 1e-10)
+    assert_close(heat_maps(net, batch, "gradcam++").maps, expected, 1e-10)
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
@@ -63,14 +63,14 @@ def test_behind_average_pooling_and_one_layer_maps_are_closed_forms_of_its_weigh
         "ablationcam": torch.einsum("nk...,nck->nc...", features, w.detach() * mean[:, None]).clamp(min=0),
     }
     for method, expected in closed.items():
-        close(heat_maps(net, batch, method).maps, expected.numpy(), 1e-12)
+        assert_close(heat_maps(net, batch, method).maps, expected.numpy(), 1e-12)
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_eigen_cam_is_the_projection_on_the_first_principal_direction(n_dims):
     net, batch = SmallNet(n_dims), images(2, n_dims)
     expected = each_label(net, batch, lambda features, _: oracles.eigen_cam(features[0].numpy()))
-    close(heat_maps(net, batch, "eigencam").maps, expected, 1e-9)
+    assert_close(heat_maps(net, batch, "eigencam").maps, expected, 1e-9)
 
 
 def test_grad_cam_plus_plus_gives_a_feature_without_a_say_no_weight():
@@ -88,8 +88,8 @@ def test_cam_and_grad_cam_equal_their_formulas_on_backbones(name):
         net, batch, lambda features, label: oracles.grad_cam(*oracles.head_gradient(net.classify, features, label))
     )
     assert (cams < 0).any()
-    close(heat_maps(net, batch).maps, cams)
-    close(heat_maps(net, batch, "gradcam").maps, gradcams)
+    assert_close(heat_maps(net, batch).maps, cams)
+    assert_close(heat_maps(net, batch, "gradcam").maps, gradcams)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -99,9 +99,9 @@ def test_maps_equal_captum_on_the_same_layer(name):
     gradcams, hirescams = heat_maps(net, batch, "gradcam").maps, heat_maps(net, batch, "hirescam").maps
     for label in range(N_LABELS):
         theirs = attr.LayerGradCam(net, net.backbone).attribute(batch, label, relu_attributions=True)
-        close(gradcams[:, label], theirs.detach()[:, 0].numpy())
+        assert_close(gradcams[:, label], theirs.detach()[:, 0].numpy())
         theirs = attr.LayerGradientXActivation(net, net.backbone).attribute(batch, label).sum(dim=1).clamp(min=0)
-        close(hirescams[:, label], theirs.detach().numpy())
+        assert_close(hirescams[:, label], theirs.detach().numpy())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -119,12 +119,12 @@ def test_a_batch_equals_one_by_one_on_backbones(name):
     net, batch = net_of(name).double(), batch_for(name, 8 if name not in LARGE else 3).double()
     found, singles = heat_maps(net, batch), [heat_maps(net, image[None]) for image in batch]
     torch.testing.assert_close(found.logits, torch.cat([single.logits for single in singles]), rtol=1e-6, atol=1e-9)
-    close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
+    assert_close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
 
 
 def test_a_batch_equals_one_by_one_in_single_precision_too():
     net, batch = net_of("small-residual"), batch_of(8)
-    close(heat_maps(net, batch).maps, torch.cat([heat_maps(net, one[None]).maps for one in batch]).numpy(), 5e-6)
+    assert_close(heat_maps(net, batch).maps, torch.cat([heat_maps(net, one[None]).maps for one in batch]).numpy(), 5e-6)
 
 
 def test_a_planted_feature_is_found_where_it_lies():

@@ -8,7 +8,7 @@ from focusmap.basics import InputError
 from focusmap.heatmaps.copies import copies_of
 from focusmap.heatmaps.drawing import check_copies, heat_maps
 from focusmap.nets import Architecture, Ensemble, build_net
-from support.mapped_nets import SmallNet, close, images
+from support.mapped_nets import SmallNet, assert_close, images
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 16), (3, 8)])
@@ -18,7 +18,7 @@ def test_maps_equal_the_mean_over_the_copies_one_by_one(method, n_dims, size):
     found = heat_maps(net, batch, f"{method}@mirror,sizes,moves", labels=(2, 0))
     for image, maps in zip(batch, found.maps, strict=True):
         expected = oracles.mean_over_copies(lambda x: heat_maps(net, x, method, labels=(2, 0)).maps, image)
-        close(maps, expected, 1e-9)
+        assert_close(maps, expected, 1e-9)
     as_it_is = heat_maps(net, batch, method, labels=(2, 0))
     assert torch.equal(found.logits, as_it_is.logits)
     assert torch.equal(found.evidence, as_it_is.evidence)

@@ -8,7 +8,7 @@ from focusmap.basics import InputError
 from focusmap.heatmaps.class_activation import NO_EVIDENCE_BELOW
 from focusmap.heatmaps.drawing import HeatMaps, heat_maps
 from focusmap.heatmaps.methods import EVIDENCE, METHODS, check_method, choose_method, methods_of
-from support.mapped_nets import SmallNet, TokenNet, close, images, turned, turning_net
+from support.mapped_nets import SmallNet, TokenNet, assert_close, images, turned, turning_net
 
 OF_ANY_NET = [name for name, method in METHODS.items() if method.need is None]
 OF_SMALL_NETS = [*methods_of(SmallNet(2)), "gradcam@mirror,sizes,moves"]
@@ -29,8 +29,8 @@ def test_a_batch_equals_one_by_one(method, n_dims):
     net, batch = SmallNet(n_dims, "log-sum-exp"), images(8, n_dims)
     net = TokenNet(n_dims) if method == "rollout" else net
     found, singles = heat_maps(net, batch, method), [heat_maps(net, one[None], method) for one in batch]
-    close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
-    close(found.evidence, torch.cat([single.evidence for single in singles]).numpy(), 1e-6)
+    assert_close(found.maps, torch.cat([single.maps for single in singles]).numpy(), 1e-6)
+    assert_close(found.evidence, torch.cat([single.evidence for single in singles]).numpy(), 1e-6)
 
 
 @pytest.mark.parametrize(("method", "n_dims"), TURNING)
@@ -41,7 +41,7 @@ def test_mirrors_and_quarter_turns_move_the_map_with_the_image(method, n_dims):
     chosen = range(len(expected)) if n_dims == 2 else (1, 9, 26, 47)
     images_turned = turned(batch)
     for i in chosen:
-        close(heat_maps(net, images_turned[i], method).maps, expected[i].numpy(), 1e-9)
+        assert_close(heat_maps(net, images_turned[i], method).maps, expected[i].numpy(), 1e-9)
 
 
 @pytest.mark.parametrize("method", OF_SMALL_NETS)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 import support.map_oracles as oracles
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.gradients import N_STEPS, guided_backpropagation, orientations, saliency, symmetric_noise
-from support.mapped_nets import N_LABELS, SmallNet, close, images, net_of
+from support.mapped_nets import N_LABELS, SmallNet, assert_close, images, net_of
 
 BACKBONES = ["small-residual", pytest.param("resnet18", marks=pytest.mark.slow)]
 
@@ -25,7 +25,7 @@ def test_maps_equal_the_papers_formulas(n_dims, channels):
     }
     for method, oracle in slow.items():
         expected = np.stack([[oracle(net, image, label) for label in (2, 0)] for image in batch])
-        close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-12)
+        assert_close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -34,13 +34,13 @@ def test_maps_equal_captum(name):
     net, batch = net_of(name), images(2, 2, 32).float()
     saliency, integrated = attr.Saliency(net), attr.IntegratedGradients(net)
     theirs = saliency.attribute(batch, target=1)
-    close(heat_maps(net, batch, "gradients", (1,)).maps[:, 0], theirs.amax(dim=1).numpy())
+    assert_close(heat_maps(net, batch, "gradients", (1,)).maps[:, 0], theirs.amax(dim=1).numpy())
     theirs = integrated.attribute(batch, target=1, n_steps=N_STEPS, method="riemann_middle").float()
-    close(heat_maps(net, batch, "integrated-gradients", (1,)).maps[:, 0], theirs.detach().sum(dim=1).numpy())
+    assert_close(heat_maps(net, batch, "integrated-gradients", (1,)).maps[:, 0], theirs.detach().sum(dim=1).numpy())
     spread = 0.15 * (batch.amax(dim=(1, 2, 3), keepdim=True) - batch.amin(dim=(1, 2, 3), keepdim=True))
     noisy = [batch + spread * noise.float() for noise in symmetric_noise((1, 32, 32))]
     theirs = sum(saliency.attribute(x, target=1, abs=False) for x in noisy) / len(noisy)
-    close(heat_maps(net, batch, "smoothgrad", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy())
+    assert_close(heat_maps(net, batch, "smoothgrad", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy())
 
 
 class Functional(nn.Module):
@@ -61,7 +61,7 @@ def test_guided_backpropagation_equals_the_papers_rule():
         active = (net.first(batch.flatten(1)) > 0)[:, None]
         passed = net.second.weight.clamp(min=0) * active
         expected = (passed @ net.first.weight).abs().reshape(2, N_LABELS, 6, 6)
-    close(found, expected.numpy(), 1e-12)
+    assert_close(found, expected.numpy(), 1e-12)
     assert not torch.allclose(found, saliency(net, batch, range(N_LABELS)))
 
 
@@ -69,7 +69,7 @@ def test_guided_backpropagation_equals_captum():
     attr = pytest.importorskip("captum.attr")
     net, batch = SmallNet(2, "log-sum-exp"), images(2, 2)
     theirs = attr.GuidedBackprop(net).attribute(batch.clone().requires_grad_(), target=1)
-    close(heat_maps(net, batch, "guided-backprop", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy(), 1e-12)
+    assert_close(heat_maps(net, batch, "guided-backprop", (1,)).maps[:, 0], theirs.abs().amax(dim=1).numpy(), 1e-12)
 
 
 def test_integrated_gradients_add_up_to_what_the_image_changes():

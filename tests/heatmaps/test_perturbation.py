@@ -10,7 +10,7 @@ import torch
 import support.map_oracles as oracles
 from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.perturbation import N_PATCHES, occlusion, patches, score_cam
-from support.mapped_nets import SmallNet, close, images
+from support.mapped_nets import SmallNet, assert_close, images
 
 
 @pytest.mark.parametrize(("n_dims", "size"), [(2, 10), (3, 6)])
@@ -18,7 +18,7 @@ def test_maps_equal_a_patch_after_patch(n_dims, size):
     net, batch = SmallNet(n_dims, "log-sum-exp", channels=2), images(2, n_dims, size, channels=2)
     found = list(patches(batch.shape[2:]))
     expected = np.stack([[oracles.occlusion(net, one, label, found) for label in (1, 2)] for one in batch])
-    close(heat_maps(net, batch, "occlusion", labels=(1, 2)).maps, expected, 1e-12)
+    assert_close(heat_maps(net, batch, "occlusion", labels=(1, 2)).maps, expected, 1e-12)
 
 
 def test_maps_equal_captum():
@@ -26,7 +26,7 @@ def test_maps_equal_captum():
     net, batch = SmallNet(2), images(2, 2, 32)
     window = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 2, 2)}
     theirs = attr.Occlusion(net).attribute(batch, target=0, **window)
-    close(heat_maps(net, batch, "occlusion").maps[:, 0], theirs[:, 0].numpy())
+    assert_close(heat_maps(net, batch, "occlusion").maps[:, 0], theirs[:, 0].numpy())
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
@@ -40,7 +40,7 @@ def test_score_cam_and_ablation_cam_equal_a_feature_after_feature(head, n_dims):
         ("ablationcam", lambda i, label: oracles.ablation_cam(net.classify, features[[i]], label)),
     ):
         expected = np.stack([[oracle(i, label) for label in (2, 0)] for i in range(2)])
-        close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-10)
+        assert_close(heat_maps(net, batch, method, labels=(2, 0)).maps, expected, 1e-10)
 
 
 def test_score_cam_gives_a_constant_feature_an_empty_mask():

@@ -15,7 +15,7 @@ from focusmap.heatmaps.gradients import (
     membership,
     over_segmentations,
 )
-from support.mapped_nets import SmallNet, close, images
+from support.mapped_nets import SmallNet, assert_close, images
 
 
 def blobs(n_dims, size, seed=0):
@@ -39,7 +39,7 @@ def test_maps_equal_the_papers_algorithm(n_dims, size):
     white = oracles.path_integral(net, image[0], high, 2, N_STEPS // 2)
     expected = oracles.xrai((black + white) / 2, segments, least)
     assert len(np.unique(expected)) > 5
-    close(heat_maps(net, image, "xrai", [2]).maps[0, 0], expected, 1e-10)
+    assert_close(heat_maps(net, image, "xrai", [2]).maps[0, 0], expected, 1e-10)
 
 
 def test_attributions_equal_captum():
@@ -50,7 +50,7 @@ def test_attributions_equal_captum():
         start = end(dim=(1, 2, 3), keepdim=True).expand_as(batch)
         settings = {"n_steps": N_STEPS // 2, "method": "riemann_middle"}
         theirs += attr.IntegratedGradients(net).attribute(batch, start, target=1, **settings).detach() / 2
-    close(attributions_of(net, batch, [1])[:, 0], theirs.sum(dim=1).numpy(), 1e-7)
+    assert_close(attributions_of(net, batch, [1])[:, 0], theirs.sum(dim=1).numpy(), 1e-7)
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])

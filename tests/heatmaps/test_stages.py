@@ -10,7 +10,7 @@ from focusmap.heatmaps.drawing import heat_maps
 from focusmap.heatmaps.gradients import gradients_of
 from focusmap.heatmaps.methods import methods_of
 from focusmap.nets import Architecture, build_net
-from support.mapped_nets import SmallNet, close, images
+from support.mapped_nets import SmallNet, assert_close, images
 
 # One of each way that timm hands out stages, ours, MONAI's, and focus-map nets.
 NAMES = (
@@ -27,7 +27,8 @@ def test_maps_equal_the_papers_fusion(head, n_dims):
     for image, maps in zip(batch, found, strict=True):
         for label, of_label in zip((2, 0), maps, strict=True):
             stages = net.stages(image[None])
-            close(of_label, oracles.layer_cam_of_stages(lambda _, at=stages: net.classify(at[-1]), stages, label), 1e-9)
+            expected = oracles.layer_cam_of_stages(lambda _, at=stages: net.classify(at[-1]), stages, label)
+            assert_close(of_label, expected, 1e-9)
 
 
 def test_a_stage_without_evidence_has_no_say():

@@ -497,17 +497,6 @@ def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> Non
     assert "0.400" not in results, "the median of the folds' points, at which nobody judged"
 
 
-def test_the_report_needs_no_torch(run: Path) -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from pathlib import Path; from focusmap.report.run_page import render_report;"
-        "render_report(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(run)], check=True)
-
-
 def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
     wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
     assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]

@@ -136,7 +136,7 @@ def batch_for(name: str, n: int) -> Tensor:
     return torch.randn(n, 1, *shape, generator=torch.Generator().manual_seed(2))
 
 
-def close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
+def assert_close(found: Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
     """Equal within a share of the greatest value, which must be positive: maps without evidence prove nothing."""
     assert expected.max() > 0
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=tolerance * float(np.abs(expected).max()))
