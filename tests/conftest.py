@@ -1,5 +1,6 @@
 """Fixtures that several directories use. A module whose tests share a study or a run has a wider one of its own."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,29 @@ settings.register_profile("focusmap", deadline=None, derandomize=True)
 settings.load_profile("focusmap")
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    """The label file of 48 images of 16 patients; a test may spoil it."""
-    return phantom_study(tmp_path / "study")
+@pytest.fixture(scope="session")
+def original_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The label file of 48 images of 16 patients; no test may spoil it."""
+    return phantom_study(tmp_path_factory.mktemp("original") / "study")
 
 
-@pytest.fixture
-def trained(study: Path, tmp_path: Path) -> Path:
-    """A trained run of `study`; a test may spoil it."""
+@pytest.fixture(scope="session")
+def original_run(original_study: Path) -> Path:
+    """A trained run of `original_study`, beside it; no test may spoil it."""
     from focusmap.cli import main
 
-    assert main(["train", str(study), "--out", str(tmp_path / "run"), *QUICK]) == 0
-    return tmp_path / "run"
+    run = original_study.parent.parent / "run"
+    assert main(["train", str(original_study), "--out", str(run), *QUICK]) == 0
+    return run
+
+
+@pytest.fixture
+def study(original_study: Path, tmp_path: Path) -> Path:
+    """A copy of `original_study`; a test may spoil it."""
+    return shutil.copytree(original_study.parent, tmp_path / "study") / original_study.name
+
+
+@pytest.fixture
+def trained(original_run: Path, study: Path, tmp_path: Path) -> Path:
+    """A copy of `original_run`, a trained run of `study`; a test may spoil it."""
+    return shutil.copytree(original_run, tmp_path / "run")

@@ -49,7 +49,7 @@ def test_baselines_point_where_they_should():
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Phantom, Cohort]:
-    phantom = make_phantom(PhantomOptions(n_patients=20, n_images=80, size=32))
+    phantom = make_phantom(PhantomOptions(n_patients=16, n_images=48, size=32))
     labels = write_phantom(phantom, tmp_path_factory.mktemp("study"))
     return phantom, read_cohort(labels)
 
