@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from focusmap.audit.burnt_in import Mark, marks_in
 from focusmap.audit.metadata import Metadata, metadata_of
-from focusmap.basics import UnreadableImageError, note_entries, read_notes, write_text
+from focusmap.basics import UnreadableImageError, note_entries, own_version, read_notes, write_text
 from focusmap.images import content_hash_of, middle_slice, read_image
 from focusmap.images.budget import budget
 
@@ -110,7 +109,7 @@ def look_through(share: Share, kept: Path | None) -> Iterator[Look]:
 
 def _question(share: Share) -> str:
     facts = [
-        version("focusmap"),
+        own_version(),
         vars(budget()),
         [(str(file), content_hash_of(file), is_searched) for file, is_searched in share],
     ]

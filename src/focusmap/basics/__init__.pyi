@@ -46,6 +46,7 @@ from .installation import PANGO as PANGO
 from .installation import Diagnosis as Diagnosis
 from .installation import OptionalPart as OptionalPart
 from .installation import chinese_typeface as chinese_typeface
+from .installation import own_version as own_version
 from .installation import require as require
 from .places import UMASK as UMASK
 from .places import disk_errors as disk_errors

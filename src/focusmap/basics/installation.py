@@ -183,6 +183,11 @@ def _requirements() -> list[str]:
     return [re.split(r"[^\w.-]", line)[0] for line in wanted if "extra ==" not in line]
 
 
+def own_version() -> str:
+    """Return the version of focusmap; ``unknown`` where it is not installed and runs from a folder."""
+    return _version("focusmap") or "unknown"
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -116,9 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{arguments[0]!r} is not a command.{suggest(arguments[0], COMMANDS)}")
     parsed = parser.parse_args(arguments)
     if parsed.version:
-        from importlib.metadata import version
+        from focusmap.basics import own_version
 
-        print(f"focusmap {version('focusmap')}")
+        print(f"focusmap {own_version()}")
         return 0
     if parsed.command is None:
         parser.print_help()

@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from focusmap.basics import Json, branch, items, number, text
+from focusmap.basics import Json, branch, items, number, own_version, text
 from focusmap.dicom.sources import MAKER, Sources
 from focusmap.evaluation import NOTICE
 
@@ -54,17 +53,9 @@ class Author:
         return {
             "manufacturer": MAKER,
             "manufacturer_model_name": self.model[:64] or MAKER,
-            "software_versions": software(),
+            "software_versions": own_version(),
             "device_serial_number": "1",
         }
-
-
-def software() -> str:
-    """Return the version of this program."""
-    try:
-        return version("focusmap")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _code(value: str, scheme: str, meaning: str) -> "CodedConcept":
@@ -133,7 +124,7 @@ def _group(target: Mapping[str, Json], sources: Sources, author: Author) -> Any:
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(_uid(), name[:64]),
         finding_type=finding,
-        algorithm_id=sr.AlgorithmIdentification(f"{MAKER} {author.model}"[:64], software()),
+        algorithm_id=sr.AlgorithmIdentification(f"{MAKER} {author.model}"[:64], own_version()),
         source_images=[sr.SourceImageForMeasurementGroup.from_source_image(source) for source in sources.datasets],
         measurements=_measurements(target, classes) or None,
         qualitative_evaluations=[
@@ -177,7 +168,7 @@ def segmentation(sources: Sources, masks: Mapping[str, np.ndarray], author: Auth
     from pydicom.sr.codedict import codes
 
     algorithm = AlgorithmIdentificationSequence(
-        f"{MAKER} {author.model}"[:64], codes.cid7162.ArtificialIntelligence, software()
+        f"{MAKER} {author.model}"[:64], codes.cid7162.ArtificialIntelligence, own_version()
     )
     described = [
         SegmentDescription(

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -25,6 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from focusmap.basics import LANGUAGES, FocusmapError, InputError, Json, Language, MissingFileError, MissingPartError
+from focusmap.basics.installation import own_version
 from focusmap.reading_room import cases, corrections, guard, intake, pages
 from focusmap.reading_room.desk import BusyError, Desk, RefusedImageError
 from focusmap.reading_room.shelf import Files, Item, Shelf, plane_of
@@ -72,7 +72,7 @@ def site_of(folder: Path, desk: Desk) -> guard.Guard:
         shelf.close()
 
     app = FastAPI(
-        title="focusmap reading room", version=_version(), docs_url=None, redoc_url=None, lifespan=lifespan,
+        title="focusmap reading room", version=own_version(), docs_url=None, redoc_url=None, lifespan=lifespan,
         description="Answers of one model. For research use; not a medical device.",
     )  # fmt: skip
     app.mount("/static", StaticFiles(directory=pages.STATIC))
@@ -86,13 +86,6 @@ def site_of(folder: Path, desk: Desk) -> guard.Guard:
     _add_watching(app, shelf)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
     return guard.Guard(app, desk.limits)
-
-
-def _version() -> str:
-    try:
-        return version("focusmap")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _say_errors(app: FastAPI) -> None:
