@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
+from focusmap.nets.grids import CONVOLUTIONS, convolution_block, on_grid
 
 # One number of the code stands for so many pixels. A code as large as the image could hand on anything unseen.
 COMPRESSION = 16
@@ -46,11 +46,11 @@ class Reconstruction(nn.Module):
         code_stride = stride * 2 ** len(down)
         n_code = max(1, code_stride**dimensions // COMPRESSION)
         widths = [n_features, *down]
-        self.narrow = nn.Sequential(*(_block(*pair, dimensions, stride=2) for pair in pairwise(widths)))
+        self.narrow = nn.Sequential(*(convolution_block(*pair, dimensions, stride=2) for pair in pairwise(widths)))
         self.code = CONVOLUTIONS[dimensions](widths[-1], n_code, 1)
         self.strides = [code_stride >> i for i in range(1, int(math.log2(code_stride)) + 1)]
         widths = [n_code, *(min(WIDEST, max(NARROWEST, 8 * step)) for step in self.strides)]
-        self.grow = nn.ModuleList(_block(*pair, dimensions) for pair in pairwise(widths))
+        self.grow = nn.ModuleList(convolution_block(*pair, dimensions) for pair in pairwise(widths))
         self.paint = CONVOLUTIONS[dimensions](widths[-1], channels, 3, 1, 1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -81,9 +81,3 @@ def _sides(shape: Sequence[int], stride: int) -> list[int]:
     ([4, 4], [28, 30])
     """
     return [-(-side // stride) for side in shape]
-
-
-def _block(n_in: int, n_out: int, dimensions: int, stride: int = 1) -> nn.Sequential:
-    convolution = CONVOLUTIONS[dimensions](n_in, n_out, 3, stride, 1, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(convolution, NORMALISATIONS[dimensions](n_out), nn.ReLU())

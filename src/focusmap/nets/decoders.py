@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from focusmap.basics import InputError, suggest
 from focusmap.nets.backbones import BACKBONES, dimensions_of, is_backbone, pyramid_strides
-from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, on_grid
+from focusmap.nets.grids import CONVOLUTIONS, NORMALISATIONS, convolution_block, on_grid
 
 WIDTH = 128
 ACAM, AUTOENCODER, PROBE, SLICES = "acam", "autoencoder", "probe", "slices"
@@ -134,10 +134,10 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, channels: Sequence[int], dimensions: int = 2) -> None:
         super().__init__()
-        self.n_features = min(WIDTH, channels[-1])
+        self.n_features = width = min(WIDTH, channels[-1])
         convolution = CONVOLUTIONS[dimensions]
-        self.lateral = nn.ModuleList(convolution(n, self.n_features, 1) for n in channels)
-        self.smooth = nn.ModuleList(_block(self.n_features, dimensions) for _ in channels)
+        self.lateral = nn.ModuleList(convolution(n, width, 1) for n in channels)
+        self.smooth = nn.ModuleList(convolution_block(width, width, dimensions) for _ in channels)
 
     def levels(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return P_i, ``(N, K, *spatial)`` each on its own grid, from C_i; the finest first."""
@@ -157,9 +157,9 @@ class PathAggregation(nn.Module):
     def __init__(self, channels: Sequence[int], dimensions: int = 2) -> None:
         super().__init__()
         self.pyramid = FeaturePyramid(channels, dimensions)
-        self.n_features = self.pyramid.n_features
-        self.down = nn.ModuleList(_block(self.n_features, dimensions, stride=2) for _ in channels[1:])
-        self.smooth = nn.ModuleList(_block(self.n_features, dimensions) for _ in channels[1:])
+        self.n_features = width = self.pyramid.n_features
+        self.down = nn.ModuleList(convolution_block(width, width, dimensions, stride=2) for _ in channels[1:])
+        self.smooth = nn.ModuleList(convolution_block(width, width, dimensions) for _ in channels[1:])
 
     def levels(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return N_i, ``(N, K, *spatial)`` each on its own grid, from C_i; the finest first."""
@@ -188,12 +188,6 @@ Decoder = Level | FeaturePyramid | PathAggregation
 def build_decoder(name: str, channels: Sequence[int], dimensions: int = 2) -> Decoder:
     """Return the decoder called `name` for levels of so many channels, the finest first."""
     return DECODERS.get(name, Level)(channels, dimensions)
-
-
-def _block(width: int, dimensions: int, stride: int = 1) -> nn.Sequential:
-    convolution = CONVOLUTIONS[dimensions](width, width, 3, stride, 1, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(convolution, NORMALISATIONS[dimensions](width), nn.ReLU())
 
 
 def _cropped(level: Tensor, finer: Tensor) -> Tensor:

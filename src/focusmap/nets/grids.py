@@ -1,4 +1,4 @@
-"""From one grid to another, in any number of dimensions; and several views of one image, with the way home."""
+"""Convolutions, and from one grid to another, in any number of dimensions; several views of one image, and back."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +15,13 @@ CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: n
 NORMALISATIONS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By the number of axes of a batch: the order in memory that convolutions on a processor are fastest with."""
+
+
+def convolution_block(n_in: int, n_out: int, dimensions: int, stride: int = 1) -> nn.Sequential:
+    """Return a convolution of 3 voxels a side, normalised and rectified, from `n_in` features to `n_out`."""
+    convolution = CONVOLUTIONS[dimensions](n_in, n_out, 3, stride, 1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(convolution, NORMALISATIONS[dimensions](n_out), nn.ReLU())
 
 
 def on_grid(maps: Tensor, shape: Sequence[int]) -> Tensor:
