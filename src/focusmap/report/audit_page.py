@@ -10,16 +10,11 @@ language of the page; of an older audit, without codes, as it was written.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from focusmap.basics import Json, Language, branch, items, number, text
 from focusmap.report.page import image_uri, write_page
 from focusmap.report.performance_section import Figure
-from focusmap.report.words import DASH, Cell, Table, Words, name_cell, words_in
-
-if TYPE_CHECKING:
-    pass
-
+from focusmap.report.words import DASH, Cell, Table, Words, name_cell, number_cell, words_in
 
 ORDER = {"blocking": 0, "warning": 1, "note": 2}
 ICONS = {"blocking": "✕", "warning": "!", "note": "i"}
@@ -214,7 +209,7 @@ def _association_table(entries: Sequence[Tree], words: Words) -> Table:
     rows = [
         [name_cell(text(entry.get("target"))), name_cell(text(entry.get("column"))),
          name_cell(names.get(text(entry.get("measure")), text(entry.get("measure")))),
-         _number_cell(entry.get("statistic")), _p_cell(entry.get("p"))]
+         number_cell(entry.get("statistic")), _p_cell(entry.get("p"))]
         for entry in ordered[:MOST_ROWS]
     ]  # fmt: skip
     head = [words("overview.label"), words("overview.column"), words("overview.measure"), words("overview.value"), "p"]
@@ -252,7 +247,7 @@ def _duplicate_tables(duplicates: Tree, words: Words) -> list[Table]:
     groups, near = items(duplicates.get("exact")), [branch(pair) for pair in items(duplicates.get("near"))]
     exact = [[name_cell(", ".join(text(name) for name in items(group)))] for group in groups[:MOST_PAIRS]]
     rows = [
-        [name_cell(text(pair.get("a"))), name_cell(text(pair.get("b"))), _number_cell(pair.get("correlation")),
+        [name_cell(text(pair.get("a"))), name_cell(text(pair.get("b"))), number_cell(pair.get("correlation")),
          *(_yes_cell(pair.get(key), words) for key in ("same_patient", "same_class", "same_split"))]
         for pair in near[:MOST_PAIRS]
     ]  # fmt: skip
@@ -273,11 +268,6 @@ def _matrix(cooccurrence: Tree) -> Matrix | None:
     highest = [max(counts[i][i], 1) for i in range(len(names))]
     rows = [[(cell, min(cell / highest[i], 1.0)) for cell in row] for i, row in enumerate(counts)]
     return Matrix(names, rows)
-
-
-def _number_cell(value: Json) -> Cell:
-    plain = number(value)
-    return Cell(DASH if plain is None else f"{plain:.3f}")
 
 
 def _p_cell(value: Json) -> Cell:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from focusmap.basics import Json, Language, branch, items, number, text
 from focusmap.report.page import image_uri, write_page
-from focusmap.report.words import DASH, Cell, Footnotes, Table, Words, metric_cell, name_cell, words_in
+from focusmap.report.words import Cell, Footnotes, Table, Words, metric_cell, name_cell, number_cell, words_in
 
 Tree = Mapping[str, Json]
 MOST_IMAGES = 48
@@ -121,17 +121,12 @@ def _reader_table(label: str, entry: Tree, words: Words) -> Table:
     rows = []
     for reader, value in branch(estimate, "readers").items():
         for true, shares in zip(classes, items(branch(value).get("errors")), strict=True):
-            rows.append([name_cell(reader), name_cell(true), *(_share_cell(share) for share in items(shares))])
+            rows.append([name_cell(reader), name_cell(true), *(number_cell(share) for share in items(shares))])
     ended = "consensus.converged" if estimate.get("converged") else "consensus.not_converged"
     steps = words(ended, n=number(estimate.get("n_iterations")) or 0)
     called = [words("consensus.called", name=name) for name in classes]
     caption = words("consensus.errors_caption", label=label, steps=steps)
     return Table([words("consensus.reader"), words("consensus.true_class"), *called], rows, caption=caption)
-
-
-def _share_cell(share: Json) -> Cell:
-    plain = number(share)
-    return Cell(DASH if plain is None else f"{plain:.3f}")
 
 
 def _views(consensus: Tree, names: Sequence[str], images: Mapping[str, Path], words: Words) -> list[CaseView]:

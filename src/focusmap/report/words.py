@@ -205,6 +205,12 @@ def name_cell(name: str, small: str = "") -> Cell:
     return Cell(name, small, is_number=False)
 
 
+def number_cell(value: Json) -> Cell:
+    """Return a number with three decimals; a dash of none."""
+    plain = number(value)
+    return Cell(DASH if plain is None else decimal(plain))
+
+
 def metric_cell(metric: Json, notes: Footnotes, *, bar: bool = False) -> Cell:
     """Return a metric with its interval; a footnote says why one of them is missing, empty where none is given."""
     values = branch(metric)
