@@ -53,13 +53,13 @@ def mean_dice(vote: Vote, cases: list, lesions: list[np.ndarray]) -> float:
 
 @pytest.fixture(scope="module", params=[-1.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def planted(request):
-    return request.param, cases_of(range(40), request.param), cases_of(range(40, 80), request.param)
+    return request.param, cases_of(range(28), request.param), cases_of(range(28, 56), request.param)
 
 
 @pytest.mark.slow
 def test_labels_alone_teach_polarity_and_how_much_the_map_counts(planted):
     sign, (cases, known, _), (tune, known_tune, _) = planted
-    test, _, lesions = cases_of(range(80, 104), sign)
+    test, _, lesions = cases_of(range(56, 80), sign)
     vote = learn_vote(cases, known, tune, known_tune)
     assert vote.polarity == (DARK if sign < 0 else BRIGHT)
     assert vote.evidence > 0.8
@@ -72,8 +72,8 @@ def test_labels_alone_teach_polarity_and_how_much_the_map_counts(planted):
 def test_shuffled_labels_teach_nothing(planted):
     _, (cases, known, _), (tune, known_tune, _) = planted
     rng = np.random.default_rng(3)
-    vote = learn_vote(cases, rng.permutation(known), tune, rng.permutation(known_tune))
-    assert abs(vote.evidence - 0.5) < 0.25
+    votes = [learn_vote(cases, rng.permutation(known), tune, rng.permutation(known_tune)) for _ in range(8)]
+    assert abs(np.mean([vote.evidence for vote in votes]) - 0.5) < 0.2
 
 
 def test_where_every_image_has_a_lesion_maps_alone_say_the_polarity(planted):
