@@ -27,9 +27,9 @@ from .verbs.convert import convert as convert
 from .verbs.draw_table import explain_table as explain_table
 from .verbs.draw_table import segment_table as segment_table
 from .verbs.evaluate import evaluate as evaluate
-from .verbs.evaluate import evaluate_cases as evaluate_cases
 from .verbs.evaluate import evaluate_other as evaluate_other
 from .verbs.evaluate import evaluate_table as evaluate_table
+from .verbs.evaluate_cases import evaluate_cases as evaluate_cases
 from .verbs.explain import explain as explain
 from .verbs.export import export as export
 from .verbs.index import index as index

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focusmap.basics import InputError
-from focusmap.evaluation.predictions import POOLS, Predictions, pool_cases
+from focusmap.evaluation.case_pooling import POOLS, pool_cases
+from focusmap.evaluation.predictions import Predictions
 from focusmap.study import Target, Task
 
 TASK = Task((Target("tumour"), Target("kind", "multiclass", ("x", "y", "z")), Target("age", "continuous")))

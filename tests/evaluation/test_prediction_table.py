@@ -9,7 +9,7 @@ import pytest
 
 from focusmap.basics import InputError, MissingFileError
 from focusmap.evaluation.metrics import EvaluationOptions, evaluate_predictions
-from focusmap.evaluation.predictions import read_prediction_table
+from focusmap.evaluation.prediction_table import read_prediction_table
 
 GOOD = "image_id,patient_id,true_a,prob_a\ni1,p1,1,0.9\ni2,p1,0,0.2\ni3,p2,,0.4\n"
 

@@ -7,14 +7,8 @@ import pandas as pd
 import pytest
 
 from focusmap.basics import InputError
-from focusmap.evaluation.predictions import (
-    Predictions,
-    of_images,
-    of_targets,
-    read_predictions,
-    read_template,
-    write_predictions,
-)
+from focusmap.evaluation.prediction_table import read_template
+from focusmap.evaluation.predictions import Predictions, of_images, of_targets, read_predictions, write_predictions
 from focusmap.study import Flag, Target, Task
 
 TASK = Task((Target("Effusion"), Target("label", "multiclass", ("a", "b")), Target("CST", "continuous")))

@@ -16,7 +16,7 @@ from focusmap.audit import audit_against
 from focusmap.audit.table import table_findings
 from focusmap.basics import InputError, RefusedError
 from focusmap.cli import main
-from focusmap.evaluation.predictions import read_prediction_table
+from focusmap.evaluation.prediction_table import read_prediction_table
 from focusmap.reading_room.corrections import pseudonym
 from focusmap.study.cohort import Cohort, read_cohort, write_cohort
 from focusmap.study.external import read_roster, refuse_known_patients, roster_of

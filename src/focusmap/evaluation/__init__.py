@@ -1,6 +1,7 @@
 """Predictions against the truth: metrics, calibration, operating points, curves; heat maps against lesions.
 
-- `predictions` are one row per image; `calibration` makes probabilities and thresholds of their logits.
+- `predictions` are one row per image, `case_pooling` one per case; `prediction_table` is another program's.
+  `calibration` makes probabilities and thresholds of logits.
 - `metrics` has all `measures` of a target with their intervals, `clinical` what decisions gain, `subgroups` the same
   group by group, `by_fold` fold by fold, `simpler` what simpler answers reach; `writing` makes files of them.
 - `verdict` says whether a reader may rely on the model, `answers` what is answered of a row, `showing` what of it is

@@ -161,6 +161,13 @@ class Run:
         """Return the predictions of ``tune`` or ``test``."""
         return self.folder / "predictions" / f"{part}.csv"
 
+    def refuse_untested(self) -> None:
+        """Raise `InputError` if there are no predictions of the test part yet."""
+        if not self.predictions("test").is_file():
+            raise InputError(
+                f"{self.folder}: has no test predictions; finish it with: focusmap train --resume {self.folder}"
+            )
+
     @property
     def attention(self) -> Path:
         """What each image of a test case weighs beside the others of its view."""

@@ -1,19 +1,16 @@
 """Evaluate: metrics with intervals, of a run's test split, of other images, or of a table of predictions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from focusmap.basics import Json, read_json, refuse_existing, table_name, write_json
-from focusmap.basics.errors import InputError, UnreadableImageError, listed
-from focusmap.evaluation import EvaluationOptions, Evidence, Predictions, joined, prevalences, read_predictions, shifted
+from focusmap.basics.errors import UnreadableImageError, listed
+from focusmap.evaluation import EvaluationOptions, Evidence, prevalences, read_predictions, shifted
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.by_fold import by_fold
-from focusmap.evaluation.calibration import calibrated_probabilities, choose_thresholds, fit_temperatures
-from focusmap.evaluation.predictions import pool_cases, read_prediction_table, write_predictions
+from focusmap.evaluation.prediction_table import read_prediction_table
+from focusmap.evaluation.predictions import write_predictions
 from focusmap.evaluation.simpler import set_beside, write_baselines
 from focusmap.evaluation.subgroups import SUBGROUPS, subgroups
 from focusmap.evaluation.verdict import with_verdict
@@ -22,7 +19,7 @@ from focusmap.fitting import baseline_of
 from focusmap.models import Predicted, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict
-from focusmap.study import UNLABELLED, Cohort, Run, Samples, count_rows, load_cohort, open_run, read_recipe
+from focusmap.study import UNLABELLED, Samples, count_rows, load_cohort, open_run, read_recipe
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.options import Declaration, RunOptions
 
@@ -43,8 +40,7 @@ def evaluate(
     if out is not None and out.resolve() != run.evaluation.resolve():
         refuse_existing(out / METRICS, force=force)
     cohort = load_cohort(run.folder)
-    if not run.predictions("test").is_file():
-        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
+    run.refuse_untested()
     predictions = read_predictions(run.predictions("test"), cohort.task)
     rows = cohort.of(list(predictions.ids["image_id"]))
     folds = folds_of(run, predictions)
@@ -144,56 +140,3 @@ def evaluate_table(
     if out is not None:
         write_json(out / METRICS, metrics, sealed=True)
     return metrics
-
-
-def evaluate_cases(folder: Path, how: str, out: Path | None = None, *, force: bool = False) -> dict[str, Json]:
-    """Return the metrics of a run's test cases, each pooled of its images' answers; write them to `out`.
-
-    Temperatures and thresholds are fitted anew, on the cases of the tune part. Without `out` they go to
-    ``evaluation/cases-HOW`` of the run.
-
-    Raises
-    ------
-    InputError
-        If the run has no test predictions or no cases, there is no way `how` to pool (see
-        `focusmap.evaluation.predictions`), or `out` holds an evaluation already and `force` is not given.
-    """
-    run = open_run(folder)
-    out = out or run.evaluation / f"cases-{how}"
-    refuse_existing(out / METRICS, out / PREDICTIONS, force=force)
-    if not run.predictions("test").is_file():
-        raise InputError(f"{folder}: has no test predictions; finish it with: focusmap train --resume {folder}")
-    cohort, recipe = load_cohort(run.folder), read_recipe(run.recipe)
-    parts = [_cases_of(part, cohort, how, recipe.threshold_for) for part in run.parts()]
-    predictions = joined([of_part for of_part, _, _ in parts])
-    (out / METRICS).unlink(missing_ok=True)
-    write_predictions(predictions, out / PREDICTIONS)
-    thresholds: dict[str, float | np.ndarray] = {
-        name: np.concatenate([np.full(len(of_part), thresholds_of[name]) for of_part, _, thresholds_of in parts])
-        for name in parts[0][2]
-    }
-    settings = EvaluationOptions(thresholds, f"cases-{how}", seed=recipe.seed)
-    truth = np.concatenate([of_part for _, of_part, _ in parts])
-    metrics = write_evaluation(predictions, truth, settings, out, clustering(cohort))
-    write_json(out / METRICS, metrics, sealed=True)
-    return metrics
-
-
-def _cases_of(part: Run, cohort: Cohort, how: str, rule: str) -> tuple[Predictions, np.ndarray, dict[str, float]]:
-    """Return a part's test cases, calibrated on its tune cases, their truth, and the thresholds chosen on tune."""
-
-    def pooled(name: str) -> tuple[Predictions, np.ndarray]:
-        predictions = read_predictions(part.predictions(name), cohort.task)
-        return pool_cases(predictions, cohort.of(list(predictions.ids["image_id"])).truth, how)
-
-    tune, known = pooled("tune")
-    temperatures = fit_temperatures(cohort.task, tune.logits, known)
-    thresholds = choose_thresholds(
-        cohort.task, calibrated_probabilities(cohort.task, tune.logits, temperatures), known, rule
-    )
-    test, truth = pooled("test")
-    return (
-        replace(test, probabilities=calibrated_probabilities(cohort.task, test.logits, temperatures)),
-        truth,
-        thresholds,
-    )
