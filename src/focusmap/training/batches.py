@@ -193,8 +193,8 @@ DRAW_STREAM = 1
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The images of an epoch, in order.
+class Draws:
+    """The draws of an epoch: its images, in order.
 
     Parameters
     ----------
@@ -207,18 +207,18 @@ class Drawn:
     positions: np.ndarray
     copies: np.ndarray
 
-    def take(self, chosen: np.ndarray) -> "Drawn":
+    def take(self, chosen: np.ndarray) -> "Draws":
         """Return the images at `chosen` places of the order."""
-        return Drawn(self.positions[chosen], self.copies[chosen])
+        return Draws(self.positions[chosen], self.copies[chosen])
 
 
-def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) -> Drawn:
+def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) -> Draws:
     """Return the images of an epoch, given how rare each is: `rarity_of` ``(N,)``, 1 for the commonest."""
     key = np.array([seed, epoch], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, DRAW_STREAM]))
     members = SAMPLINGS[sampling](rarity, generator)
     positions = members[epoch_order(len(members), seed, epoch)]
-    return Drawn(positions, _copies(positions))
+    return Draws(positions, _copies(positions))
 
 
 def expected_draws(rarity: np.ndarray, sampling: Sampling) -> np.ndarray:
