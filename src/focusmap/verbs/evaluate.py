@@ -1,12 +1,12 @@
 """Evaluate: metrics with intervals, of a run's test split, of other images, or of a table of predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from focusmap.basics import Json, read_json, refuse_existing, table_name, write_json
 from focusmap.basics.errors import UnreadableImageError, listed
-from focusmap.evaluation import EvaluationOptions, Evidence, prevalences, read_predictions, shifted
+from focusmap.evaluation import EvaluationOptions, Evidence, Predictions, prevalences, read_predictions, shifted
 from focusmap.evaluation.answers import answered, read_standings, write_answering
 from focusmap.evaluation.by_fold import by_fold
 from focusmap.evaluation.prediction_table import read_prediction_table
@@ -19,7 +19,7 @@ from focusmap.fitting import baseline_of
 from focusmap.models import Predicted, load_run_model, ood_of, write_importance
 from focusmap.models.elsewhere import simpler_elsewhere, write_drift
 from focusmap.models.predict import predict
-from focusmap.study import UNLABELLED, Samples, count_rows, load_cohort, open_run, read_recipe
+from focusmap.study import UNLABELLED, Cohort, Recipe, Samples, count_rows, load_cohort, open_run, read_recipe
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.options import Declaration, RunOptions
 
@@ -53,14 +53,12 @@ def evaluate(
         facts["by_fold"] = by_fold(predictions, rows.truth, folds)
     metrics = write_evaluation(predictions, rows.truth, settings, out, facts)
     if cohort.task != UNLABELLED:
-        baselines = cast(list[dict[str, Json]], write_baselines(run, cohort, predictions, settings, out)["baselines"])
+        compared = write_baselines(run, cohort, predictions, settings, out)
         accepted = cast(list[str], read_json(audit, checked=False)["accepted"]) if audit.is_file() else []
-        metrics = with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
+        metrics = _with_verdict(metrics, compared, recipe, accepted)
         write_answering(run, cohort, predictions, metrics, out)
     if cohort.study.groups:
-        groups = {name: rows.table[name].astype(str).tolist() for name in cohort.study.groups}
-        by_group = {"rows": [*subgroups(predictions, rows.truth, groups, settings)]}
-        write_json(out / SUBGROUPS, cast(Json, by_group), sealed=True)
+        _write_subgroups(predictions, rows, settings, out)
     write_importance(run, cohort, predictions, settings, out)
     write_json(out / METRICS, metrics, sealed=True)
     return metrics
@@ -102,20 +100,36 @@ def evaluate_other(
     )
     stated, name = prevalences(cohort.task, prevalence), table_name(label_file)
     settings = EvaluationOptions(model.card.thresholds, name, seed=options.recipe.seed, prevalence=stated)
-    flags = predicted.predictions.flags or ()
-    n_unlike = count_rows(flags, "unlike")
-    unlike: dict[str, Json] = {"n_unlike": n_unlike} if ood is not None or n_unlike else {}
-    facts: dict[str, Json] = {**clustering(cohort), **unlike}
+    facts = {**clustering(cohort), **_unlike(predicted, is_checked=ood is not None)}
     if cohort.task != UNLABELLED:
         facts["shifted"] = [*shifted(write_drift(run, model, predicted, out, options))]
     metrics = write_evaluation(predicted.predictions, predicted.rows.truth, settings, out, facts)
     if cohort.task != UNLABELLED:
         simpler = simpler_elsewhere(run, predicted, options)
         compared = set_beside(simpler, predicted.predictions, predicted.rows.truth, settings, out)
-        baselines, recipe = cast(list[dict[str, Json]], compared["baselines"]), read_recipe(run.recipe)
-        metrics = with_verdict(Evidence(metrics, baselines, (), baseline_of(recipe) == recipe.model))
+        metrics = _with_verdict(metrics, compared, read_recipe(run.recipe))
     write_json(out / METRICS, metrics, sealed=True)
     return metrics
+
+
+def _with_verdict(
+    metrics: dict[str, Json], compared: Mapping[str, Json], recipe: Recipe, accepted: Sequence[str] = ()
+) -> dict[str, Json]:
+    """Return the metrics with their verdict, given what simpler models reach and which blocking findings stand."""
+    baselines = cast(list[dict[str, Json]], compared["baselines"])
+    return with_verdict(Evidence(metrics, baselines, accepted, baseline_of(recipe) == recipe.model))
+
+
+def _unlike(predicted: Predicted, *, is_checked: bool) -> dict[str, Json]:
+    """Return how many images are unlike those of train; nothing where nobody knows, and none shows nothing at all."""
+    n = count_rows(predicted.predictions.flags or (), "unlike")
+    return {"n_unlike": n} if is_checked or n else {}
+
+
+def _write_subgroups(predictions: Predictions, rows: Cohort, settings: EvaluationOptions, out: Path) -> None:
+    groups = {name: rows.table[name].astype(str).tolist() for name in rows.study.groups}
+    by_group = {"rows": [*subgroups(predictions, rows.truth, groups, settings)]}
+    write_json(out / SUBGROUPS, cast(Json, by_group), sealed=True)
 
 
 def _refuse_failures(samples: Samples, predicted: Predicted, options: RunOptions) -> None:
