@@ -74,16 +74,18 @@ class Predictions:
                 table[f"{target.name}.set"] = ["|".join(row[position].members) for row in self.answers]
         return table.assign(notice=NOTICE)
 
+    def rows(self, image_ids: Sequence[str]) -> np.ndarray:
+        """Return the positions ``(M,)`` of the images named."""
+        positions = {image_id: row for row, image_id in enumerate(self.ids["image_id"])}
+        return np.array([positions[image_id] for image_id in image_ids], dtype=np.intp)
+
 
 def of_images(predictions: Predictions, image_ids: Sequence[str]) -> Predictions:
     """Return the predictions of the images named, in that order."""
-    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
-    positions = [rows[image_id] for image_id in image_ids]
-    ids = predictions.ids.iloc[positions].reset_index(drop=True)
-    flags = None if predictions.flags is None else tuple(predictions.flags[row] for row in positions)
-    return Predictions(
-        predictions.task, ids, predictions.logits[positions], predictions.probabilities[positions], flags
-    )
+    rows = predictions.rows(image_ids)
+    ids = predictions.ids.iloc[rows].reset_index(drop=True)
+    flags = None if predictions.flags is None else tuple(predictions.flags[row] for row in rows)
+    return Predictions(predictions.task, ids, predictions.logits[rows], predictions.probabilities[rows], flags)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

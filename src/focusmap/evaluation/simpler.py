@@ -159,11 +159,10 @@ def _usual(run: Run, cohort: Cohort, predictions: Predictions) -> np.ndarray:
     """Return ``(N, L)``: of each image the usual answer on the train that its own model has seen."""
     split, parts = read_split(run.split, cohort), run.parts()
     answers = np.empty(predictions.probabilities.shape)
-    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
     for k in range(len(parts)):
         of_part = split if parts == [run] else fold_split(split, k)
-        members = [rows[image_id] for image_id in of_part.ids("test")]
-        answers[members] = usual_answer(cohort.task, cohort.of(of_part.ids("train")).truth)
+        tested = predictions.rows(of_part.ids("test"))
+        answers[tested] = usual_answer(cohort.task, cohort.of(of_part.ids("train")).truth)
     return answers
 
 
@@ -189,8 +188,7 @@ def _other_model(parts: Sequence[Run], cohort: Cohort, predictions: Predictions)
     thresholds = _thresholds(tables, [cast(Mapping[str, float], card["thresholds"]) for card in cards], pooled)
     name = str(cast(Mapping[str, Json], cards[0]["architecture"])["model"])
     wanted = list(predictions.ids["image_id"])
-    order = {image_id: i for i, image_id in enumerate(pooled.ids["image_id"])}
-    rows = [order[image_id] for image_id in wanted]
+    rows = pooled.rows(wanted)
     return Simpler(name, of_images(pooled, wanted), {key: values[rows] for key, values in thresholds.items()}, {})
 
 

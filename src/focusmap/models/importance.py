@@ -110,10 +110,9 @@ def _answered(
     parts: Sequence[_Part], shuffled: str, generator: np.random.Generator, predictions: Predictions
 ) -> Predictions:
     """Return what each model says of its own rows, in the order of `predictions`."""
-    rows = {image_id: i for i, image_id in enumerate(predictions.ids["image_id"])}
     logits, probabilities = np.empty_like(predictions.logits), np.empty_like(predictions.probabilities)
     for one in parts:
-        members = [rows[image_id] for image_id in one.rows.image_ids]
+        members = predictions.rows(one.rows.image_ids)
         logits[members] = one.answer(shuffled, generator)
         probabilities[members] = calibrated_probabilities(
             predictions.task, logits[members], one.model.card.temperatures
