@@ -125,6 +125,12 @@ def test_several_sheets_and_formulas_without_values_are_refused(tmp_path):
         read_table(path)
 
 
+def test_the_lock_of_an_open_workbook_is_said_to_be_one(tmp_path):
+    (tmp_path / "~$labels.xlsx").write_bytes(b"\x05Admin")
+    with pytest.raises(InputError, match=r"is what Excel keeps .* Name labels.xlsx"):
+        read_table(tmp_path / "~$labels.xlsx")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"PK\x03\x04nonsense", "is no workbook"), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"\.xls\) or has a password")],

@@ -183,10 +183,47 @@ def test_a_full_disk_leaves_what_else_lies_in_the_folder(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(map_files, "write_map", full)
-    (tmp_path / "maps").mkdir()
-    Image.new("L", (8, 8)).save(tmp_path / "maps/mine.png")
+    (tmp_path / "maps/images").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "maps/images/mine.png")
     assert_done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)
-    assert [file.name for file in (tmp_path / "maps").iterdir()] == ["mine.png"]
+    assert [file.name for file in (tmp_path / "maps").iterdir()] == ["images"]
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+@pytest.mark.parametrize(
+    ("command", "option", "mine"),
+    [
+        ("explain", "--out", "index.csv"), ("explain", "--out", "overlays/mine.png"),
+        ("predict", "--overlay", "index.csv"), ("segment", "--out", "index.csv"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_results_are_never_replaced(
+    run: Path,
+    tmp_path: Path,
+    command: str,
+    option: str,
+    mine: str,
+    force: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = tmp_path / "own" / mine
+    own.parent.mkdir(parents=True)
+    own.write_text("path,label,mask\na.png,1,m.png\n")
+    assert_done(command, run, run.parent / "study/images", option, tmp_path / "own", *force, code=2)
+    said = capsys.readouterr().err
+    assert "Choose another folder." in said
+    assert "--force" not in said
+    assert_done(command, run, run.parent / "study/images", option, own, *force, code=2)
+    assert "is a file" in capsys.readouterr().err
+    assert own.read_text() == "path,label,mask\na.png,1,m.png\n"
+
+
+def test_a_folder_of_images_that_were_not_converted_is_not_converted_into(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own/images").mkdir(parents=True)
+    assert_done("convert", films, "--out", tmp_path / "own", "--force", code=2)
+    assert "Choose an empty folder." in capsys.readouterr().err
 
 
 def test_every_file_of_a_run_can_be_read_by_colleagues(run):

@@ -1,5 +1,6 @@
 """The split keeps patients whole and labels even, whatever the order of the rows, and knows when it was edited."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focusmap.basics import InputError
+from focusmap.basics import InputError, MissingFileError
 from focusmap.study.cohort import Cohort, build_cohort
 from focusmap.study.dealing import label_matrix, stratify
 from focusmap.study.options import RunOptions
@@ -244,12 +245,24 @@ def test_written_and_read_it_is_the_same(tmp_path: Path) -> None:
     assert back.notes == split.notes
 
 
-def test_an_edited_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace(",test", ",train", 1),
+        lambda _: "",
+        lambda text: text[:100],
+        lambda _: "image_id,split",
+    ],
+)
+def test_an_edited_file_is_refused(tmp_path: Path, edit: Callable[[str], str]) -> None:
     cohort = cohort_of(random_table(50, 20, 0), patient_column="who")
     write_split(make_split(cohort), tmp_path / "split.csv")
     text = (tmp_path / "split.csv").read_text()
-    (tmp_path / "split.csv").write_text(text.replace(",test", ",train", 1))
-    with pytest.raises(InputError, match=r"split.csv: was changed"):
+    (tmp_path / "split.csv").write_text(edit(text))
+    with pytest.raises(InputError, match=r"split.csv: was changed.* Restore it, or make the run again with --force"):
+        read_split(tmp_path / "split.csv", cohort)
+    (tmp_path / "split.csv").unlink()
+    with pytest.raises(MissingFileError, match=r"split.csv: is gone.* with --force"):
         read_split(tmp_path / "split.csv", cohort)
 
 

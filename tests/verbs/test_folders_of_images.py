@@ -93,7 +93,10 @@ def test_the_most_alike_images_of_train_are_named_with_their_labels(
     assert said.startswith(f"  most similar in the training set: {known['image_id']} (malignant), ")
     assert said.count("(malignant)") == 3
     assert main(["predict", str(run), str(asked), "--alike", "0"]) == 0
-    assert "alike" not in capsys.readouterr().out
+    assert "similar" not in capsys.readouterr().out
+    Image.new("L", (40, 40)).save(run / "blank.png")
+    assert main(["predict", str(run), str(run / "blank.png")]) == 0
+    assert "similar" not in capsys.readouterr().out
     found = focusmap.load_model(run).predict(asked).alike()
     assert found[0].image_id == known["image_id"]
     assert found[0].distance == pytest.approx(0, abs=1e-3)

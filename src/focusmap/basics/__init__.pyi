@@ -52,6 +52,7 @@ from .places import UMASK as UMASK
 from .places import disk_errors as disk_errors
 from .places import files_within as files_within
 from .places import refuse_existing as refuse_existing
+from .places import refuse_results as refuse_results
 from .places import refuse_unwritable as refuse_unwritable
 from .progress import Progress as Progress
 from .progress import Say as Say

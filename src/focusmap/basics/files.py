@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HASHES = "hashes.json"
 UNSEAL = "Delete it; whether the files beside it are damaged is then not checked."
+AGAIN = "Restore it, or repeat the command that wrote it, with --force"
 BLOCK = 2**24
 NO_ROWS = "has a header and no rows. Save it again with its rows, or name the table that has them."
 Json: TypeAlias = Mapping[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -177,8 +178,8 @@ def check_sealed(path: Path) -> None:
     """Raise `InputError` if a file is not as it was written; what was never sealed, as in older runs, passes."""
     if seal_of(path) == "":
         raise InputError(
-            f"{path}: was changed or damaged after it was written (it does not fit {HASHES} beside it). Restore it or "
-            f"make it again; if the change is yours, delete its entry in {HASHES}."
+            f"{path}: was changed or damaged after it was written (it does not fit {HASHES} beside it). {AGAIN}; "
+            f"if the change is yours, delete its entry in {HASHES}."
         )
 
 
@@ -201,6 +202,11 @@ def write_table(path: Path, table: "pd.DataFrame", *, sealed: bool = False, esca
         write_csv(table, temporary, escape=escape)
 
 
+def _missing(path: Path) -> MissingFileError:
+    gone = f"is gone; it was written there. {AGAIN}." if is_sealed(path) else "no such file."
+    return MissingFileError(f"{path}: {gone}")
+
+
 def read_text(path: Path) -> str:
     """Return the file's text.
 
@@ -212,7 +218,7 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file.") from None
+        raise _missing(path) from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; a file was expected.") from None
     try:
@@ -232,10 +238,12 @@ def read_json(path: Path, *, checked: bool = True) -> dict[str, Json]:
     MissingFileError, InputError
         If the file is not there, or does not hold a JSON object.
     """
+    if checked:
+        check_sealed(path)
     try:
         value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        remedy = UNSEAL if path.name == HASHES else "Restore it or make it again."
+        remedy = UNSEAL if path.name == HASHES else f"{AGAIN}."
         raise InputError(f"{path} line {error.lineno}: is not valid JSON ({error.msg}). {remedy}") from None
     except RecursionError:
         raise InputError(f"{path}: nests its values too deeply to be read.") from None
@@ -243,8 +251,6 @@ def read_json(path: Path, *, checked: bool = True) -> dict[str, Json]:
         raise InputError(f"{path}: holds a number of too many digits to be read.") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds {type(value).__name__}; a JSON object was expected.")
-    if checked:
-        check_sealed(path)
     return value
 
 
@@ -258,6 +264,7 @@ def read_yaml(path: Path) -> Json:
     """
     import yaml
 
+    check_sealed(path)
     try:
         values: Json = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -266,7 +273,6 @@ def read_yaml(path: Path) -> Json:
         raise InputError(f"{path}: nests its values too deeply to be read.") from None
     except ValueError as error:  # a date or a number that is none, or one of too many digits
         raise InputError(f"{path}: is not valid YAML ({str(error)[:80]}).") from None
-    check_sealed(path)
     return values
 
 
@@ -285,6 +291,9 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     from focusmap.basics.tables import read_cells
 
+    check_sealed(path)
+    if not path.exists():
+        raise _missing(path)
     table = read_cells(path)
     if table.empty:
         raise InputError(f"{path}: {NO_ROWS}")
@@ -294,7 +303,6 @@ def read_table(path: Path) -> "pd.DataFrame":
     repeated = next((name for name in named if named.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{path}: two columns are called {repeated!r}. Rename one, or take it out.")
-    check_sealed(path)
     nameless = [place for place, name in enumerate(table) if not str(name).strip()]
     table.columns = pd.Index(named, dtype=table.columns.dtype)
     return table.drop(columns=[named[i] for i in nameless if (table[named[i]].str.strip() == "").all()])

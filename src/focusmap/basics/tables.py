@@ -41,6 +41,7 @@ FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet runs, and one that was kept from that; full-width signs count in Asia."""
 NO_FORMULA = re.compile(r"[-+]*(?:[.,]?\d[\d.,]*(?:[eE][-+]?\d+)?%?)?")
 KEPT = re.compile(rb"'(?:[=+\-@\t\r\n]|\xef\xbc[\x9d\x8b\x8d\xa0])")
+EXCEL_LOCK = "~$"
 PEEK = 2**16
 LINES = 50
 TITLE = re.compile(r"[\s#:]")
@@ -64,6 +65,9 @@ def read_cells(path: Path) -> pd.DataFrame:
     MissingFileError, InputError
         If the file is not there, is empty, is damaged, has a broken row, or may be read in two ways.
     """
+    if path.name.startswith(EXCEL_LOCK):
+        workbook = path.name.removeprefix(EXCEL_LOCK)
+        raise InputError(f"{path}: is what Excel keeps beside an open workbook, not a table. Name {workbook}.")
     content = _unpacked(path)
     if content[:4] == b"PK\x03\x04":
         return read_workbook(content, path, MAX_TABLE_BYTES)
@@ -230,7 +234,7 @@ def _parsed(content: bytes, separator: str, path: Path) -> tuple[int, list[str],
             skiprows=n_above,
         )  # fmt: skip
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty; a header and at least one row were expected.") from None
+        raise InputError(f"{path}: is empty; a header and a row were expected. Save or write it again.") from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise InputError(f"{path}{_fault(str(error))}") from None
     return n_above, header, table

@@ -84,8 +84,8 @@ def nearest(image: np.ndarray, model: Path, n: int) -> list[tuple[str, float]]:
 def neighbours_of(folder: Path, model: Predictor, samples: Samples, n: int = N_SHOWN) -> list[Neighbour]:
     """Return the images of a run's train that look most like the first of the samples.
 
-    None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, and
-    of an image that cannot be read.
+    None of a model folder without its run, of tables and cases, of a run that was trained before these were kept, of
+    an image that cannot be read, and of one that shows nothing.
     """
     run = Run(folder)
     if not run.cohort.is_file() or not model.preparations or model.views or not (run.model / DESCRIPTIONS).is_file():
@@ -93,9 +93,11 @@ def neighbours_of(folder: Path, model: Predictor, samples: Samples, n: int = N_S
     batch = next(iter(samples.batches(model.preparations, 1)), None)
     if batch is None or not len(batch):
         return []
-    image = batch.images(model.preparations[0]).prepared[0]
-    cohort = load_cohort(folder)
-    known = [(name, apart) for name, apart in nearest(image, run.model, n) if name in cohort.positions]
+    images = batch.images(model.preparations[0])
+    if images.is_blank[0]:
+        return []
+    cohort, found = load_cohort(folder), nearest(images.prepared[0], run.model, n)
+    known = [(name, apart) for name, apart in found if name in cohort.positions]
     return [Neighbour(name, cohort.file(name), _labels(cohort, name), apart) for name, apart in known]
 
 

@@ -5,6 +5,7 @@ From a split follows what the models of a run have learnt from and what they are
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -178,7 +179,7 @@ def fold_split(split: Split, k: int) -> Split:
 
 def write_split(split: Split, path: Path) -> None:
     """Write ``split.csv`` and beside it ``split.json`` with the fingerprint and the notes."""
-    write_table(path, split.table)
+    write_table(path, split.table, sealed=True)
     facts = {"fingerprint": split.fingerprint, **note_entries("notes", split.notes)}
     write_json(path.with_suffix(".json"), facts, sealed=True)
 
@@ -191,15 +192,15 @@ def read_split(path: Path, cohort: Cohort) -> Split:
     MissingFileError, InputError
         If the file is not there, was edited after it was written, or belongs to other images than the cohort's.
     """
-    table = read_table(path)
-    if list(table.columns) not in (["image_id", "split"], ["image_id", "split", "tunes"]):
-        raise InputError(f"{path}: has the columns {', '.join(table.columns)}; image_id, split were expected.")
     saved = read_json(path.with_suffix(".json"))
-    split = Split(table, read_notes(saved, "notes"))
-    if split.fingerprint != saved.get("fingerprint"):
+    table = pd.DataFrame()
+    with suppress(InputError):
+        table = read_table(path)
+    split, known = Split(table, read_notes(saved, "notes")), (["image_id", "split"], ["image_id", "split", "tunes"])
+    if list(table.columns) not in known or split.fingerprint != saved.get("fingerprint"):
         raise InputError(
-            f"{path}: was changed after it was written (its fingerprint differs). Restore it, or split again with "
-            "--force; a split of your own goes into a column of the label file, named with --split."
+            f"{path}: was changed after it was written (its fingerprint differs). Restore it, or make the run again "
+            "with --force; a split of your own goes into a column of the label file, named with --split."
         )
     _require_same_images(path, list(table["image_id"]), cohort.image_ids)
     return split

@@ -44,12 +44,24 @@ def convert(
 
     if not source.exists():
         raise MissingFileError(f"{source}: no such file.")
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not force):
-        raise InputError(f"{out}: holds files already. Choose another --out, or add --force.")
+    _refuse_held(out, force=force)
     try:
         return write_packed(_unplaced(source, request), out, progress, escape=request.escape)
     except InputError as error:
         raise error if str(error).startswith(str(source)) else InputError(f"{source}: {error}") from None
+
+
+def _refuse_held(out: Path, *, force: bool) -> None:
+    """Raise `InputError` where a folder holds what was converted earlier, without `force`, or other images."""
+    from focusmap.convert.conversion import IMAGES, LABELS, VOLUMES
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; a folder was expected. Choose another name.")
+    there = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if LABELS not in there and {IMAGES, VOLUMES} & set(there):
+        raise InputError(f"{out}: holds images without {LABELS}, perhaps not converted ones. Choose an empty folder.")
+    if there and not force:
+        raise InputError(f"{out}: holds files already. Choose another --out, or add --force.")
 
 
 def _unplaced(source: Path, request: ConvertRequest) -> "Iterator[Packed]":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.basics import InputError, Json, branch, is_table, write_failures, write_json
+from focusmap.basics import InputError, Json, branch, is_table, refuse_results, write_failures, write_json
 from focusmap.evaluation import Explained, FrozenThresholds, Showing, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
@@ -101,8 +101,8 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
         raise InputError("give images or one label file, not both.")
     if request.trust is not None and not all(map(is_table, request.inputs)):
         raise InputError("--trust needs many images: name a label file, or nothing for the test split.")
-    if request.out is not None and (request.out / "index.csv").exists() and not options.force:
-        raise InputError(f"{request.out}: holds heat maps already. Choose another --out, or add --force.")
+    if request.out is not None:
+        refuse_results(request.out, "map", "heat maps", force=options.force)
     return request.out or run.focus
 
 

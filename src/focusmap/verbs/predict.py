@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap import models
-from focusmap.basics import InputError, atomic, refuse_existing, write_csv, write_failures, write_table
+from focusmap.basics import InputError, atomic, refuse_existing, refuse_results, write_csv, write_failures, write_table
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
 from focusmap.report import alike_in_words, in_short, in_words, words_in
@@ -109,8 +109,10 @@ def _samples(folder: Path, model: models.Predictor, request: PredictRequest, opt
     samples = read_inputs(folder, needs, request.inputs, request.declaration)
     if request.template is not None and request.out is None:
         raise InputError("--template: say where the filled table goes with --out FILE.csv.")
-    asked_for = (request.out, request.overlay and request.overlay / "index.csv")
-    refuse_existing(*(path for path in asked_for if path is not None), force=options.force)
+    if request.out is not None:
+        refuse_existing(request.out, force=options.force)
+    if request.overlay is not None:
+        refuse_results(request.overlay, "map", "heat maps", force=options.force)
     return samples
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table, refuse_unwritable
+from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table, refuse_results, refuse_unwritable
 from focusmap.models import load_run_net, showing_of
 from focusmap.segmentation import Drawn, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
@@ -69,14 +69,11 @@ def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> P
     if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
         raise InputError("give images or one label file, not both.")
     out = request.out or run.segmentation
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; a folder for the masks was expected.")
-    if request.out is None or not out.exists() or not any(out.iterdir()):
+    if request.out is None:
         return out
-    if not (out / "index.csv").is_file():
+    refuse_results(out, "mask", "masks", force=options.force)
+    if out.is_dir() and any(out.iterdir()) and not (out / "index.csv").is_file():
         raise InputError(f"{out}: holds other files. Choose an empty folder.")
-    if not options.force:
-        raise InputError(f"{out}: holds masks already. Choose another --out, or add --force.")
     return out
 
 
