@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_what_else_lies_in_the_folder(
     (tmp_path / "maps/images").mkdir(parents=True)
     Image.new("L", (8, 8)).save(tmp_path / "maps/images/mine.png")
     assert_done("explain", run, run.parent / "study/images", "--out", tmp_path / "maps", code=2)
-    assert [file.name for file in (tmp_path / "maps").iterdir()] == ["images"]
+    assert [file.name for file in (tmp_path / "maps").rglob("*")] == ["images", "mine.png"]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])

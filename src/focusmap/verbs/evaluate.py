@@ -121,7 +121,7 @@ def _with_verdict(
 
 
 def _unlike(predicted: Predicted, *, is_checked: bool) -> dict[str, Json]:
-    """Return how many images are unlike those of train; nothing where nobody knows, and none shows nothing at all."""
+    """Return how many images are unlike those of train; nothing without a check for it, unless some are blank."""
     n = count_rows(predicted.predictions.flags or (), "unlike")
     return {"n_unlike": n} if is_checked or n else {}
 
