@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     asked = parser.parse_args()
+    # The first prepares the images that all share.
+    found = [scores_of(asked, 0)]
     with ThreadPoolExecutor(asked.jobs) as pool:
-        found = list(pool.map(lambda seed: scores_of(asked, seed), range(asked.repeats)))
+        found += pool.map(lambda seed: scores_of(asked, seed), range(1, asked.repeats))
     for name in sorted({name for scores in found for name in scores}):
         both = np.array([scores[name] for scores in found if name in scores])
         kinds = ("tuning", both[:, 0]), ("test", both[:, 1]), ("tuning less test", both[:, 0] - both[:, 1])
@@ -63,6 +65,7 @@ def scores_of(asked: argparse.Namespace, seed: int) -> Scores:
                 sys.executable, "-m", "focusmap", "run", str(labels), "--images", str(asked.labels.parent),
                 "--target", asked.target, "--patient", asked.patient, "--seed", str(seed),
                 "--budget", str(asked.budget), "--out", str(run),
+                *([] if asked.images else ["--store", str(asked.out / "store")]),
             ],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
