@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from focusmap.fitting.challenge import SHARES, Challenge, _auroc_at_share, _numbered, _random_folds, forecast
+from focusmap.fitting.challenge import SHARES, Challenge, auroc_at_share, forecast, numbered, random_folds
 from focusmap.images import Preparation, prepare_file
 from focusmap.models.features import hog, lbp, moments, pyramid
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
@@ -32,7 +32,7 @@ STUDIES = (
 
 def thinned(cohort: Cohort, draw: np.random.Generator) -> Cohort:
     """Return whole patients up to about `MOST` images, with a few images of each."""
-    patients, kept = _numbered(cohort.patient_ids), np.zeros(len(cohort), dtype=bool)
+    patients, kept = numbered(cohort.patient_ids), np.zeros(len(cohort), dtype=bool)
     for patient in draw.permutation(patients.max() + 1):
         own = draw.permutation(np.flatnonzero(patients == patient))[:MOST_OF_A_PATIENT]
         kept[own] = kept.sum() < MOST
@@ -49,13 +49,13 @@ def features_of(cohort: Cohort) -> np.ndarray:
 def promised_and_kept(cohort: Cohort, seed: int) -> tuple[dict[str, float], float]:
     """Return what the curve of half of the patients promises for all of them, and what all of them reach."""
     draw = np.random.default_rng(seed)
-    features, patients = features_of(cohort), _numbered(cohort.patient_ids)
+    features, patients = features_of(cohort), numbered(cohort.patient_ids)
     first = np.flatnonzero(np.isin(patients, draw.permutation(patients.max() + 1)[: (patients.max() + 1) // 2]))
     early = Challenge(features[first], cohort.take(first), seed=seed)
-    of_early = _numbered(patients[first])
-    folds = _random_folds(of_early, draw)
-    promised = forecast([_auroc_at_share(early, of_early, folds, share) for share in SHARES])
-    every = _auroc_at_share(Challenge(features, cohort, seed=seed + 1), patients, _random_folds(patients, draw), 1.0)
+    of_early = numbered(patients[first])
+    folds = random_folds(of_early, draw)
+    promised = forecast([auroc_at_share(early, of_early, folds, share) for share in SHARES])
+    every = auroc_at_share(Challenge(features, cohort, seed=seed + 1), patients, random_folds(patients, draw), 1.0)
     return {key: float(str(value)) for key, value in promised.items()}, float(str(every["value"]))
 
 

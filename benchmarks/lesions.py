@@ -1,13 +1,14 @@
-"""Masks that image labels choose: Dice by method, with false negatives and without, of images and of whole stacks.
+"""Dice of masks learnt from image labels alone, by method: with and without missed lesions, per image or per stack.
 
     python benchmarks/lesions.py RUN [--labels OTHER.csv [--images DIR] [--mask COL] [--n 400]] [--folds 0 1 ...]
                                  [--negative CLASS] [--stacks] [--nets] [--keep DIR]
 
-RUN has folds; each draws its own test part, or, with --labels, the first of them draws other images with masks. What
-labels say of the vote is learnt from each fold's train and tuning part, as `focusmap segment` learns it; no mask
-chooses anything. Prints means over images with a lesion, intervals by patient, what was learnt, and seconds.
---stacks pools all images of a patient, --nets adds U-Nets that chosen regions and true masks teach, and --keep leaves
-what the model sees in a folder, so that another way to choose is tried without the model.
+RUN has folds: the model of each draws masks in its own test part or, with --labels, that of the first fold in other
+images with masks. How candidate regions are weighed is learnt from the image labels of each fold's train and tuning
+part, as `focusmap segment` does it; true masks are used for scores alone. Prints means over images with a lesion,
+intervals by patient, what was learnt, and seconds. --stacks pools all images of a patient; --nets adds a U-Net trained
+on the chosen regions and one trained on true masks; --keep saves images and heat maps in a folder, so that another
+choice among regions can be tried without running the model again.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from focusmap.images import to_source
 from focusmap.models import load_run_net
 from focusmap.segmentation import Job, Member, by_vote, learning, lesions_of, small_nets
 from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
-from focusmap.segmentation.drawing import _mean_mask, _raw, _thresholds
+from focusmap.segmentation.drawing import choose_thresholds, mean_mask_drawer, thresholded_maps
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.votes import Candidates, Vote, choose
 from focusmap.segmentation.weighing import learn_vote
@@ -103,13 +104,13 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
     gate = by_vote.gate_of(tune)
     print(vote, f"gate {gate:.3f}", flush=True)
-    thresholds = {CAM: _thresholds(member, train, tune, lesion, job)[CAM]}
+    thresholds = {CAM: choose_thresholds(member, train, tune, lesion, job)[CAM]}
     true_masks = {i: mask for i in range(len(train.cases)) if (mask := train.mask(i, lesion)) is not None}
     masks = [mask for mask in true_masks.values() if mask.any()]
-    mean = _mean_mask(masks) if masks else None
+    mean = mean_mask_drawer(masks) if masks else None
     nets = {}
     if asked.nets:
-        nets["distilled"] = by_vote._distil(train, of_train, vote, lesion, job)
+        nets["distilled"] = by_vote.distil(train, of_train, vote, lesion, job)
         answers = [small_nets.predict_masks(nets["distilled"], case.image[None])[0] for case in tune.cases]
         threshold = by_vote.threshold_of(answers, tune, of_tune, vote)
         print(f"distilled: threshold {threshold}", flush=True)
@@ -122,7 +123,7 @@ def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> I
         if truth is None:
             continue
         soft, confidence = regions_of(case, vote)
-        soft |= _raw(case, thresholds) | ({} if mean is None else {"mean_mask": mean(case)})
+        soft |= thresholded_maps(case, thresholds) | ({} if mean is None else {"mean_mask": mean(case)})
         soft |= {name: small_nets.predict_masks(net, case.image[None])[0] for name, net in nets.items()}
         patient = str(member.cohort.patient_ids[member.cohort.positions[case.item.image_id]])
         is_drawn = case.predicted or case.probability >= gate

@@ -203,6 +203,14 @@ def test_a_large_room_says_what_its_modules_are() -> None:
     assert missing == {}
 
 
+def test_private_names_stay_in_their_module() -> None:
+    root = TESTS.parent
+    paths = [*FILES, *TESTS.rglob("*.py"), *root.glob("benchmarks/*.py")]
+    found = {str(path.relative_to(root)): [name for _, name in imports(tree_of(path))] for path in paths}
+    private = {path: [name for name in names if re.match("_[^_]", name)] for path, names in found.items()}
+    assert {path: names for path, names in private.items() if names} == {}
+
+
 def test_no_module_is_long() -> None:
     assert {str(path.relative_to(SOURCE)): n for path in FILES if (n := lines_of(path)) > MOST_LINES} == {}
 

@@ -10,7 +10,7 @@ import pytest
 from focusmap.cli import main
 from focusmap.evaluation import Reference, lesion_boxes, reference_of
 from focusmap.evaluation.localisation.reference import Boxes
-from focusmap.fitting.challenge import Challenge, _auroc_shuffled, forecast, run_challenge
+from focusmap.fitting.challenge import Challenge, auroc_shuffled, forecast, run_challenge
 from focusmap.fitting.covers import Cover, Covered, covered, over_lesions
 from focusmap.images import Placement, read_mask
 from focusmap.images.crop import Box
@@ -58,7 +58,7 @@ def test_of_shuffled_labels_nothing_is_learnt_nor_less_than_nothing(cohort):
         draw = np.random.default_rng(seed)
         folds = draw.permutation(patients.max() + 1)[patients] % 5
         asked = Challenge(features_of(cohort, signal=3, seed=seed), cohort, seed=seed)
-        found.append(value(_auroc_shuffled(asked, patients, folds, draw)))
+        found.append(value(auroc_shuffled(asked, patients, folds, draw)))
     assert abs(np.mean(found) - 0.5) < 0.06
 
 

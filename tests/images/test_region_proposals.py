@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from focusmap.images.regions import BRIGHT, DARK, Proposing, _opened, contrast_map, propose_regions, shrunk
+from focusmap.images.regions import BRIGHT, DARK, Proposing, contrast_map, opened, propose_regions, shrunk
 
 SHAPES = {2: (96, 120), 3: (40, 44, 24)}
 
@@ -106,5 +106,5 @@ def test_a_region_is_opened_alike_on_a_plane_and_in_a_slab(radius: int) -> None:
     """A plane is opened by OpenCV, a volume by SciPy: copies of a plane side by side say the same."""
     region = np.random.default_rng(radius).random((40, 31)) < 0.93
     slab = np.repeat(region[None], 2 * radius + 1, axis=0)
-    assert (_opened(region, radius) == _opened(slab, radius)[radius]).all()
-    assert 0 < _opened(region, radius).sum() < region.sum()
+    assert (opened(region, radius) == opened(slab, radius)[radius]).all()
+    assert 0 < opened(region, radius).sum() < region.sum()

@@ -11,7 +11,7 @@ import pytest
 from focusmap.evaluation import Showing
 from focusmap.images import Preparation, StoreOptions, prepare_store
 from focusmap.models.net import Model
-from focusmap.models.predict import _unlike, predict, predict_chunks
+from focusmap.models.predict import flag_unlike, predict, predict_chunks
 from focusmap.study import BLANK, Cohort, Samples, Study, flags_in_words
 from focusmap.study import samples as reading
 from support.models import model_of
@@ -101,6 +101,6 @@ def test_images_of_one_value_show_nothing_however_they_are_padded(files: list[Pa
     assert [Showing().is_unlike(images, i) for i in range(3)] == [False, True, True]
     # One image of a case shows nothing: the others answer.
     of_cases = replace(batch, rows=rows.take([0, 1]), table=batch.table.assign(position=[0, 0, 1]))
-    told = _unlike(of_cases, images, None)
+    told = flag_unlike(of_cases, images, None)
     assert told is not None
     assert [flags_in_words(flags) for flags in told] == ["1 of its images show nothing", BLANK.text]

@@ -26,7 +26,7 @@ from focusmap.cli import main
 from focusmap.evaluation import MapThreshold
 from focusmap.phantom import PhantomOptions, make_phantom, write_phantom
 from focusmap.report.files import judged_predictions, read_run
-from focusmap.report.focus_section import _confidence, threshold_note
+from focusmap.report.focus_section import confidence_of_mistakes, threshold_note
 from focusmap.report.run_page import render_report
 from focusmap.report.words import words_in
 from focusmap.study import Recipe, Target, Task
@@ -502,7 +502,7 @@ def test_each_image_is_judged_at_its_own_folds_operating_point(run: Path) -> Non
 
 def test_mistakes_are_ordered_by_how_far_past_the_operating_point_they_lie() -> None:
     wrong = pd.DataFrame({"probability": [0.55, 0.0, 0.19, 0.9], "operating_point": [0.1, 0.1, 0.2, 0.0]})
-    assert list(_confidence(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]
+    assert list(confidence_of_mistakes(wrong).round(4)) == [0.5, 1.0, 0.05, 0.9]
 
 
 def test_classes_have_no_operating_point_and_no_balance_of_the_loss(run: Path, tmp_path: Path) -> None:

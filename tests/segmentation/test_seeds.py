@@ -7,8 +7,8 @@ from focusmap.basics import InputError
 from focusmap.segmentation.seeds import (
     N_BINS,
     SeedThresholds,
-    _two_thresholds,
     noise_level,
+    otsu_thresholds,
     raised,
     scaled,
     seed_thresholds,
@@ -39,7 +39,7 @@ def exhaustive(counts: np.ndarray) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_cuts_leave_the_least_variance_within_three_classes(seed: int) -> None:
     counts = np.random.default_rng(seed).integers(1, 50, 12).astype(float)
-    assert _two_thresholds(counts) == exhaustive(counts)
+    assert otsu_thresholds(counts) == exhaustive(counts)
 
 
 @pytest.mark.parametrize("shape", [(9, 7), (4, 5, 3)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from focusmap.statistics.delong import _areas, clustered_delong, paired_delong
+from focusmap.statistics.delong import areas_and_covariance, clustered_delong, paired_delong
 from focusmap.statistics.resampling import Clusters
 from support.auroc_intervals import bootstrap_auroc
 from support.ranking_oracles import obuchowski_variance
@@ -33,7 +33,7 @@ def clustered_sample(seed: int, n: int = 80, n_patients: int = 30) -> tuple[np.n
 @pytest.mark.parametrize("seed", range(4))
 def test_variance_equals_the_paper(seed: int) -> None:
     truth, score, patients = clustered_sample(seed)
-    _, covariance = _areas(truth == 1, [score], Clusters.of(patients))
+    _, covariance = areas_and_covariance(truth == 1, [score], Clusters.of(patients))
     assert covariance[0, 0] == pytest.approx(obuchowski_variance(truth, score, patients))
 
 
@@ -42,7 +42,7 @@ def test_without_repeated_patients_it_is_delong() -> None:
     x, y = score[truth == 1], score[truth == 0]
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
     delong = wins.mean(axis=1).var(ddof=1) / len(x) + wins.mean(axis=0).var(ddof=1) / len(y)
-    _, covariance = _areas(truth == 1, [score], Clusters.single(80))
+    _, covariance = areas_and_covariance(truth == 1, [score], Clusters.single(80))
     assert covariance[0, 0] == pytest.approx(delong)
 
 
@@ -50,7 +50,7 @@ def test_variances_and_the_paired_test_are_those_that_proc_publishes() -> None:
     """Its `var(roc)` and `roc.test(wfns, s100b)` of its data aSAH, as its own tests hold them."""
     grade, protein = (np.array(text.split(), dtype=float) for text in (GRADES, PROTEIN))
     truth, patients = np.arange(113) >= 72, np.arange(113)
-    areas, covariance = _areas(truth, [grade, protein], Clusters.of(patients))
+    areas, covariance = areas_and_covariance(truth, [grade, protein], Clusters.of(patients))
     assert areas == pytest.approx([0.823678861788618, 0.731368563685637])
     assert np.diag(covariance) == pytest.approx([0.00146991470882363, 0.00266868245717244])
     found = paired_delong(truth.astype(float), grade, protein, patients)

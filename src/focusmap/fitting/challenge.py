@@ -131,16 +131,16 @@ def run_challenge(question: Challenge, say: Callable[[str], None] = lambda _: No
         lie when twice as many patients have come. ``doubtful``: labels that may be wrong, the most doubtful first.
     """
     cohort, draw = question.cohort, np.random.default_rng(question.seed)
-    patients = _numbered(cohort.patient_ids)
+    patients = numbered(cohort.patient_ids)
     schemes = _schemes(question, patients, draw)
     by_patient = schemes["patient"]
     splits: dict[str, Json] = {}
     for name, folds in schemes.items():
         splits[name] = _auroc(question, folds)
         say(f"{name}: {_in_words(splits[name])}")
-    splits["shuffled labels"] = _auroc_shuffled(question, patients, by_patient, draw)
+    splits["shuffled labels"] = auroc_shuffled(question, patients, by_patient, draw)
     say(f"shuffled labels: {_in_words(splits['shuffled labels'])}")
-    curve = [_auroc_at_share(question, patients, by_patient, share) for share in SHARES]
+    curve = [auroc_at_share(question, patients, by_patient, share) for share in SHARES]
     plain = _out_of_fold(question, by_patient, is_levelled=False)
     doubtful = doubts(cohort.task, cohort.task.probabilities(plain), cohort.truth)
     no_disease = {**question.columns, **question.beside}
@@ -159,24 +159,25 @@ def run_challenge(question: Challenge, say: Callable[[str], None] = lambda _: No
 def _schemes(question: Challenge, patients: np.ndarray, draw: np.random.Generator) -> dict[str, np.ndarray]:
     """Return the fold of each row ``(N,)`` by each way to split: by patient, image, patient with duplicates, column."""
     cohort = question.cohort
-    schemes = {"patient": _random_folds(patients, draw)}
+    schemes = {"patient": random_folds(patients, draw)}
     if patients.max() + 1 < len(cohort):
-        schemes = {"image": _random_folds(np.arange(len(cohort)), draw), **schemes}
+        schemes = {"image": random_folds(np.arange(len(cohort)), draw), **schemes}
     if question.duplicates:
-        schemes["patient-and-duplicates"] = _random_folds(
+        schemes["patient-and-duplicates"] = random_folds(
             _joined_by_duplicates(cohort, patients, question.duplicates), draw
         )
     for name, cells in question.columns.items():
         if 1 < len(set(cells)) <= MOST_VALUES:
-            schemes[f"held-out {name}"] = _numbered(cells)
+            schemes[f"held-out {name}"] = numbered(cells)
     return schemes
 
 
-def _numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:
+def numbered(cells: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return ``(N,) int``: equal cells share a number, from 0 on in the order of their texts."""
     return np.unique(np.asarray(cells).astype(str), return_inverse=True)[1].reshape(-1)
 
 
-def _random_folds(groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def random_folds(groups: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Return five folds of whole groups, as even as chance makes them."""
     return np.asarray(draw.permutation(groups.max() + 1)[groups] % N_FOLDS)
 
@@ -222,7 +223,7 @@ def _auroc(question: Challenge, folds: np.ndarray, learnt: np.ndarray | None = N
     return dict(branch(metrics["mean"], "auroc"))
 
 
-def _auroc_shuffled(
+def auroc_shuffled(
     question: Challenge, patients: np.ndarray, folds: np.ndarray, draw: np.random.Generator
 ) -> dict[str, Json]:
     """Return the mean, the lowest and the highest of what is reached when patients have the labels of others."""
@@ -242,7 +243,7 @@ def _auroc_shuffled(
     return {"value": float(np.mean(reached)), "low": min(reached), "high": max(reached), "n_shuffles": len(reached)}
 
 
-def _auroc_at_share(question: Challenge, patients: np.ndarray, folds: np.ndarray, share: float) -> dict[str, Json]:
+def auroc_at_share(question: Challenge, patients: np.ndarray, folds: np.ndarray, share: float) -> dict[str, Json]:
     """Return what is reached when only a share of the patients of train is learnt from."""
     order = np.random.default_rng(question.seed).permutation(patients.max() + 1)
     learnt = order[patients] < share * len(order)

@@ -152,20 +152,20 @@ def _components(copy: np.ndarray, side: float, how: Proposing) -> Iterator[tuple
     """Yield flat places, form and what tells it from others, of each component at each threshold."""
     levels = np.unique(np.quantile(copy, np.linspace(0.4, 0.995, how.n_levels)))
     for level in levels:
-        filled = _filled(_opened(copy >= level, max(round(how.opening * side), 1)))
+        filled = _filled(opened(copy >= level, max(round(how.opening * side), 1)))
         labels = _labelled(filled)
         yield from _kept(labels, how)
 
 
-def _opened(region: np.ndarray, radius: int) -> np.ndarray:
+def opened(region: np.ndarray, radius: int) -> np.ndarray:
     """Return a region opened by a box: bridges that are narrower break."""
     size = 2 * radius + 1
     if region.ndim == 2:
         import cv2
 
         box = np.ones((size, size), np.uint8)
-        opened = cv2.morphologyEx(region.view(np.uint8), cv2.MORPH_OPEN, box, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(opened, dtype=bool)
+        grey = region.view(np.uint8)
+        return np.asarray(cv2.morphologyEx(grey, cv2.MORPH_OPEN, box, borderType=cv2.BORDER_REPLICATE), dtype=bool)
 
     worn = minimum_filter(region.astype(np.uint8), size, mode="nearest")
     return np.asarray(maximum_filter(worn, size, mode="nearest"), dtype=bool)

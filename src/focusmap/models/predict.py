@@ -88,11 +88,11 @@ class _EncodedBatch:
 def _encoded_batches(model: Predictor, samples: Samples, ood: Ood | None) -> Iterator[_EncodedBatch]:
     stored = bool(model.preparations) and all(map(samples.is_stored, model.preparations))
     for batch in samples.batches(model.preparations, model.batch_size(stored=stored)):
-        unlike = _unlike(batch, batch.images(model.preparations[0]), ood) if model.preparations else None
+        unlike = flag_unlike(batch, batch.images(model.preparations[0]), ood) if model.preparations else None
         yield _EncodedBatch(replace(batch, prepared={}), model.encode(batch), unlike)
 
 
-def _unlike(batch: Batch, images: Images, ood: Ood | None) -> tuple[Flags, ...] | None:
+def flag_unlike(batch: Batch, images: Images, ood: Ood | None) -> tuple[Flags, ...] | None:
     """Return whose images show nothing, and which single images are unlike train; None where nobody looked."""
     if ood is None and not images.placements:
         return None

@@ -79,7 +79,9 @@ def mistake_section(files: RunFiles, judged: pd.DataFrame | None, words: Words) 
         return None
     answered = answers(judged)
     wrong = answered[answered["outcome"].isin(["FP", "FN"])]
-    ordered = wrong.assign(confidence=_confidence(wrong)).sort_values("confidence", ascending=False, kind="stable")
+    ordered = wrong.assign(confidence=confidence_of_mistakes(wrong)).sort_values(
+        "confidence", ascending=False, kind="stable"
+    )
     worst = ordered.head(N_MISTAKES)
     rows = [_mistake_row(files, row) for row in worst.to_dict("records")]
     cards = _cards(files, _shown(files, _with_maps(files, worst)), N_MISTAKE_MAPS, words)
@@ -151,7 +153,7 @@ def hit_and_miss(files: RunFiles, judged: pd.DataFrame | None, words: Words) -> 
     mapped = mapped[tells]
     hits = mapped[mapped["outcome"] == "TP"].sort_values("probability", ascending=False, kind="stable")
     wrong = mapped[mapped["outcome"].isin(["FN", "FP"])]
-    wrong = wrong.assign(confidence=_confidence(wrong)).sort_values(
+    wrong = wrong.assign(confidence=confidence_of_mistakes(wrong)).sort_values(
         ["outcome", "confidence"], ascending=[True, False], kind="stable"
     )
     examples = []
@@ -199,7 +201,7 @@ def _threshold_in_words(label: str, threshold: MapThreshold, fold: str, words: W
     return words("threshold.in_fold", threshold=sentence, fold=fold) if fold else sentence
 
 
-def _confidence(wrong: pd.DataFrame) -> pd.Series:
+def confidence_of_mistakes(wrong: pd.DataFrame) -> pd.Series:
     """Return how far the probability lies on the wrong side of the operating point, as a share of the way there.
 
     The plain error would list misses only: of a rare finding the operating point is low, and a false alarm near it

@@ -79,7 +79,7 @@ def learn_voted(
     """Return what the cases of train and tune teach, by their labels alone."""
     candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
     vote = weighing.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
-    distilled = _distil(train, candidates["train"], vote, lesion, job)
+    distilled = distil(train, candidates["train"], vote, lesion, job)
     answers = [small_nets.predict_masks(distilled, case.image[None])[0] for case in tune.cases]
     area, error = weighing.area_and_error(np.array([_highest(answer) for answer in answers]), tune.known)
     small_nets.move_threshold(distilled, threshold_of(answers, tune, candidates["tune"], vote))
@@ -147,7 +147,7 @@ def _candidates(seen: cases.Seen, doing: str, job: cases.Job) -> list[votes.Cand
     return found
 
 
-def _distil(
+def distil(
     train: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote, lesion: lesions.Lesion, job: cases.Job
 ) -> small_nets.UNet:
     """Return a U-Net taught by the chosen regions, those that the vote agrees on the most often."""

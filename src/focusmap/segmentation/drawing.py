@@ -66,7 +66,7 @@ def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.J
     segmenter = by_affinity.load_segmenter(kept, made_for, recipe, job.device)
     if segmenter is None:
         train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-        thresholds = _thresholds(member, train, tune, lesion, job)
+        thresholds = choose_thresholds(member, train, tune, lesion, job)
         first = next(iter(thresholds))
         segmenter = by_affinity.learn_segmenter(
             train.arrays(first), train.stands_out(first), thresholds, recipe, job.learning(lesion.name)
@@ -75,12 +75,13 @@ def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.J
 
     def draw(case: cases.LesionCase) -> Drawing:
         grown = by_affinity.regions_of(segmenter, case.image, case.maps[segmenter.seed_method])
-        return {**_raw(case, segmenter.thresholds), **grown}, {}
+        return {**thresholded_maps(case, segmenter.thresholds), **grown}, {}
 
     return Drawer(draw, segmenter.thresholds)
 
 
-def _raw(case: cases.LesionCase, thresholds: Mapping[str, seeds.SeedThresholds]) -> Soft:
+def thresholded_maps(case: cases.LesionCase, thresholds: Mapping[str, seeds.SeedThresholds]) -> Soft:
+    """Return a case's heat maps by method, scaled so that the middle threshold of each is 1/2: regions of their own."""
     return {name: seeds.centred(seeds.scaled(case.maps[name]), own.middle) for name, own in thresholds.items()}
 
 
@@ -94,12 +95,12 @@ def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) 
     voted = by_vote.load_voted(kept, made_for, job)
     if voted is None:
         train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-        voted = by_vote.learn_voted(train, tune, _thresholds(member, train, tune, lesion, job), lesion, job)
+        voted = by_vote.learn_voted(train, tune, choose_thresholds(member, train, tune, lesion, job), lesion, job)
         by_vote.save_voted(voted, made_for, kept)
 
     def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = voted.draw(case)
-        return {**_raw(case, voted.thresholds), **regions}, confidences
+        return {**thresholded_maps(case, voted.thresholds), **regions}, confidences
 
     usual = by_vote.DISTILLED if voted.distilled.is_pretrained else by_vote.VOTE
     return Drawer(draw, voted.thresholds, voted.gate, usual, voted.evidence, voted.errors)
@@ -146,9 +147,10 @@ def drawn_regions(case: cases.LesionCase, drawer: Drawer) -> tuple[dict[str, np.
     return regions, confidences if is_drawn else {}
 
 
-def _thresholds(
+def choose_thresholds(
     member: cases.Member, train: cases.Seen, tune: cases.Seen, lesion: lesions.Lesion, job: cases.Job
 ) -> dict[str, seeds.SeedThresholds]:
+    """Return the thresholds of each kind of heat map, chosen on the tuning set, or on train if it has no lesion."""
     seen = tune if tune.of(1) else train
     return {name: _thresholds_of(seen, lesion, name, job) for name in cases.map_methods(member.view)}
 
@@ -188,7 +190,7 @@ def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesi
     if marking := [mask for mask in masks.values() if mask.any()]:
         supervised = learning.learn_masks(arrays.marked(masks), _doing(options, "on true masks"))
         added[UNGATED] = partial(_answer, supervised)
-        added["mean_mask"] = _mean_mask(marking)
+        added["mean_mask"] = mean_mask_drawer(marking)
 
     def draw(case: cases.LesionCase) -> Drawing:
         regions, confidences = drawer.draw(case)
@@ -207,7 +209,8 @@ def _answer(net: small_nets.UNet, case: cases.LesionCase) -> np.ndarray:
     return np.asarray(small_nets.predict_masks(net, case.image[None])[0])
 
 
-def _mean_mask(masks: Sequence[np.ndarray]) -> Callable[[cases.LesionCase], np.ndarray]:
+def mean_mask_drawer(masks: Sequence[np.ndarray]) -> Callable[[cases.LesionCase], np.ndarray]:
+    """Return what draws the same region in every case: the mean of true masks at the threshold of the highest Dice."""
     mean = mean_mask(masks)
     assert mean is not None
     shown = seeds.scaled(resized(mean, masks[0].shape))

@@ -101,12 +101,12 @@ def seed_thresholds(maps: Sequence[np.ndarray]) -> SeedThresholds:
     if not shown:
         return SeedThresholds(0.3, 0.6)
     counts = sum(np.histogram(heat_map, N_BINS, (0, 1))[0] / heat_map.size for heat_map in shown)
-    low, high = _two_thresholds(np.asarray(counts))
+    low, high = otsu_thresholds(np.asarray(counts))
     return SeedThresholds(low / N_BINS, high / N_BINS, len(shown))
 
 
-def _two_thresholds(counts: np.ndarray) -> tuple[int, int]:
-    """Return the first bins of the middle and of the upper class of three that lie furthest apart."""
+def otsu_thresholds(counts: np.ndarray) -> tuple[int, int]:
+    """Return the first bins of the middle and the upper of three classes with the greatest variance between them."""
     weight = np.concatenate([[0.0], np.cumsum(counts)])
     moment = np.concatenate([[0.0], np.cumsum(counts * (np.arange(len(counts)) + 0.5))])
 

@@ -62,7 +62,7 @@ def clustered_delong(truth: np.ndarray, score: np.ndarray, clusters: Sequence[st
     grouped, positive, scores = _known(truth, [score], clusters)
     if positive.all() or not positive.any():
         return Interval.undefined(Reason("one-class"), METHOD)
-    areas, covariance = _areas(positive, scores, grouped)
+    areas, covariance = areas_and_covariance(positive, scores, grouped)
     area, variance = float(areas[0]), float(covariance[0, 0])
     if np.unique(grouped.codes).size < FEWEST_PATIENTS:
         return Interval(area, None, None, METHOD, TOO_FEW)
@@ -86,7 +86,7 @@ def paired_delong(
     grouped, positive, scores = _known(truth, [score_a, score_b], clusters)
     if positive.all() or not positive.any():
         return PairedDifference(Interval.undefined(Reason("one-class"), method), None)
-    areas, covariance = _areas(positive, scores, grouped)
+    areas, covariance = areas_and_covariance(positive, scores, grouped)
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if np.isnan(variance):
@@ -104,7 +104,9 @@ def _known(
     return Clusters.of(np.asarray(ids)[known]), truth[known] >= 0.5, [score[known] for score in scores]
 
 
-def _areas(positive: np.ndarray, scores: list[np.ndarray], clusters: Clusters) -> tuple[np.ndarray, np.ndarray]:
+def areas_and_covariance(
+    positive: np.ndarray, scores: list[np.ndarray], clusters: Clusters
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the areas ``(S,)`` of S scores and their covariance ``(S, S)``, NaN where a class has one cluster."""
     of_positives, of_negatives = clusters.take(positive), clusters.take(~positive)
     v10 = np.stack([_outranked(score[positive], score[~positive]) for score in scores], axis=1)
