@@ -22,7 +22,7 @@ from focusmap import read_cohort
 from focusmap.audit import AuditOptions
 from focusmap.audit.images import look_at_all
 from focusmap.audit.near import near_pairs
-from focusmap.audit.probes import probe_findings, told_by_probes
+from focusmap.audit.probes import probe_findings, run_probes
 from focusmap.basics import HASHES, FocusmapError, check_sealed, write_text
 from focusmap.evaluation import EvaluationOptions, Predictions, evaluate_predictions
 from focusmap.images import read_image
@@ -107,7 +107,7 @@ def _is_told(images: list[np.ndarray], sick: np.ndarray, has_mark: np.ndarray) -
         table = pd.DataFrame({"path": paths, "patient_id": paths, "label": np.where(sick, "sick", "well")})
         table.to_csv(folder / "labels.csv", index=False)
         cohort = read_cohort(folder / "labels.csv", Declaration())
-        return bool(probe_findings(told_by_probes(cohort, look_at_all(cohort.files, AuditOptions(workers=1)))))
+        return bool(probe_findings(run_probes(cohort, look_at_all(cohort.files, AuditOptions(workers=1)))))
 
 
 def coverage() -> Iterator[Row]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from focusmap.audit.findings import AuditOptions
 from focusmap.audit.images import look_at_all
-from focusmap.audit.probes import Told, probe_findings, told_by_probes
+from focusmap.audit.probes import ProbeResult, probe_findings, run_probes
 from focusmap.study import Cohort, Declaration, read_cohort
 from support.audited import audit_cohort, found, must_find, textures, write_cohort
 from support.dicom_files import a_dataset, saved
@@ -24,8 +24,8 @@ def labelled(folder: Path, seed: int, images: list[np.ndarray], sick: np.ndarray
     return write_cohort(folder, table, images, targets=("label",), **said)
 
 
-def told(cohort: Cohort) -> list[Told]:
-    return told_by_probes(cohort, look_at_all(cohort.files, AuditOptions(workers=1)))
+def probed(cohort: Cohort) -> list[ProbeResult]:
+    return run_probes(cohort, look_at_all(cohort.files, AuditOptions(workers=1)))
 
 
 def marked(image: np.ndarray, corner: int) -> np.ndarray:
@@ -43,10 +43,10 @@ def test_a_mark_in_a_corner_of_95_percent_of_positives_is_found_20_of_20_times_a
     for seed in range(20):
         rng = np.random.default_rng(seed)
         sick, clean = rng.integers(0, 2, N) == 1, list(textures(N, seed=seed, size=64))
-        n_blamed += bool(probe_findings(told(labelled(tmp_path, seed, clean, sick))))
+        n_blamed += bool(probe_findings(probed(labelled(tmp_path, seed, clean, sick))))
         has_mark = sick & (rng.random(N) < 0.95)
         images = [marked(image, seed % 4) if mark else image for image, mark in zip(clean, has_mark, strict=True)]
-        n_found += bool(probe_findings(told(labelled(tmp_path, seed, images, sick))))
+        n_found += bool(probe_findings(probed(labelled(tmp_path, seed, images, sick))))
     assert (n_found, n_blamed) == (20, 0)
 
 
@@ -65,7 +65,7 @@ def test_sizes_that_differ_a_little_are_found(tmp_path: Path) -> None:
     sick = np.arange(N) % 2 == 1
     sides = rng.normal(np.where(sick, 70, 60), 4).astype(int)
     images = [image[: sides[k], : sides[k]] for k, image in enumerate(textures(N, size=100))]
-    by_size = [item for item in told(labelled(tmp_path, 0, images, sick)) if item.probe == "size and format"]
+    by_size = [item for item in probed(labelled(tmp_path, 0, images, sick)) if item.probe == "size and format"]
     assert by_size[0].low > 0.8
 
 
@@ -123,7 +123,7 @@ def test_the_program_that_wrote_a_jpeg_is_found(tmp_path: Path) -> None:
     rows = {"path": names, "label": np.where(sick, "sick", "well"), "patient_id": [f"p{k}" for k in range(N)]}
     pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
     found_by = {
-        one.probe: one.auroc for one in told(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",))))
+        one.probe: one.auroc for one in probed(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",))))
     }
     assert found_by["metadata"] == 1
     assert found_by["border and corners"] < 0.75
@@ -137,4 +137,4 @@ def test_headers_that_say_nothing_of_the_label_blame_nobody(tmp_path: Path) -> N
         made(image, tmp_path / name, rng.choice(["device", "hour"]), bool(rng.integers(0, 2)), rng)
     rows = {"path": names, "label": np.where(sick, "sick", "well"), "patient_id": [f"p{k}" for k in range(N)]}
     pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
-    assert not probe_findings(told(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",)))))
+    assert not probe_findings(probed(read_cohort(tmp_path / "labels.csv", Declaration(targets=("label",)))))

@@ -17,7 +17,7 @@ from focusmap.evaluation import ERROR, SHOWN, Standings, Why, answered, standing
 from focusmap.figures import as_image, as_shown
 from focusmap.images import middle_slice, read_image, read_map
 from focusmap.models.predict import predict
-from focusmap.report import Told, data_uri, in_words, told_of, unlike_in_words, words_in
+from focusmap.report import TargetAnswer, answers_by_target, data_uri, in_words, unlike_in_words, words_in
 from focusmap.study import Declaration, Failure, Run, Samples, Task, read_inputs
 
 Inputs = str | Path | Sequence[str | Path]
@@ -174,9 +174,9 @@ class Answers:
         samples = read_inputs(self.folder, models.needs_of(self.model), [self.files[row]], Declaration())
         return models.neighbours_of(self.folder, self.model, samples, n)
 
-    def told(self, row: int = 0, language: Language = "en") -> list[Told]:
+    def told(self, row: int = 0, language: Language = "en") -> list[TargetAnswer]:
         """Return what is said of each target of a row: the answer, its words, its probability, its standing on test."""
-        return told_of(self.model, self.found.predictions, self.standings, words_in(language), row)
+        return answers_by_target(self.model, self.found.predictions, self.standings, words_in(language), row)
 
     def unlike(self, row: int = 0, language: Language = "en") -> str:
         """Return that a row is out of distribution, and in what; empty where it is not."""

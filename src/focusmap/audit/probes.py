@@ -1,8 +1,8 @@
-"""What tells the labels and is not the disease: probes that see only a part of an image, or nothing of it at all.
+"""Shortcuts: probes that predict labels from only a part of an image, or without looking at it at all.
 
 Each is a ridge regression, fitted on the patients of four fifths and asked about those of the last fifth. Border and
 corners, size and format, metadata (device, settings, hour, packing), and the position among a patient's slices must
-not tell a label; a thumbnail and a histogram may, and stand in ``audit.json`` for the reader to compare a net with.
+not predict a label; a thumbnail and a histogram may, and stand in ``audit.json`` for the reader to compare a net with.
 """
 
 import re
@@ -28,8 +28,8 @@ SUSPECT = ("border and corners", "size and format", "metadata", "position among 
 
 
 @dataclass(frozen=True)
-class Told:
-    """How well a probe tells a label: AUROC, and its 95 % limits by patient."""
+class ProbeResult:
+    """How well a probe predicts a label: AUROC, and its 95 % limits by patient."""
 
     probe: str
     label: str
@@ -43,8 +43,8 @@ class Told:
         return {"probe": self.probe, "label": self.label, **numbers}
 
 
-def told_by_probes(cohort: Cohort, images: Images) -> list[Told]:
-    """Return how well each probe tells each label of which there are patients enough with and without it."""
+def run_probes(cohort: Cohort, images: Images) -> list[ProbeResult]:
+    """Return how well each probe predicts each label that enough patients have and enough others have not."""
     rng = np.random.default_rng(0)
     kept = np.sort(rng.permutation(np.flatnonzero(images.readable))[:MAX_IMAGES])
     if len(kept) < 2 * MIN_PATIENTS:
@@ -61,26 +61,26 @@ def told_by_probes(cohort: Cohort, images: Images) -> list[Told]:
     if not enough or not probes:
         return []
     folds = rng.permutation(int(patients.max()) + 1)[patients] % N_FOLDS
-    told = []
+    results = []
     for name, seen in probes.items():
         scores = _out_of_fold(seen, truth[:, enough], folds)
         for column, score in zip(enough, scores.T, strict=True):
             interval = clustered_delong(truth[:, column], score, patients)
             if interval.value is not None and interval.low is not None and interval.high is not None:
-                told.append(Told(name, names[column], interval.value, interval.low, interval.high))
-    return told
+                results.append(ProbeResult(name, names[column], interval.value, interval.low, interval.high))
+    return results
 
 
-def probe_findings(told: Sequence[Told]) -> list[Finding]:
-    """Return the finding on what tells a label for sure and should not."""
-    sure = [item for item in told if item.probe in SUSPECT and item.low > TELLS]
+def probe_findings(results: Sequence[ProbeResult]) -> list[Finding]:
+    """Return the finding on probes that predict a label beyond chance although they cannot see the disease."""
+    sure = [item for item in results if item.probe in SUSPECT and item.low > TELLS]
     if not sure:
         return []
     probes = tuple(_say(item) for item in sure)
     return [finding("shortcut-probes", Reason("told-without-looking", probes=probes), probes)]
 
 
-def _say(item: Told) -> Reason:
+def _say(item: ProbeResult) -> Reason:
     limits = {"auroc": f"{item.auroc:.2f}", "low": f"{item.low:.2f}", "high": f"{item.high:.2f}"}
     return Reason("seen-alone", probe=item.probe, label=item.label, **limits)
 

@@ -1,8 +1,8 @@
-from .answer_words import Told as Told
+from .answer_words import TargetAnswer as TargetAnswer
 from .answer_words import alike_in_words as alike_in_words
+from .answer_words import answers_by_target as answers_by_target
 from .answer_words import in_short as in_short
 from .answer_words import in_words as in_words
-from .answer_words import told_of as told_of
 from .answer_words import unlike_in_words as unlike_in_words
 from .auditing import TrainingAudit as TrainingAudit
 from .auditing import audited as audited

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is said of one target of one row.
+class TargetAnswer:
+    """What a model answers for one target of one row, in words and as values.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def in_words(
     lines = [str(first.get("path", first["image_id"]))]
     if unlike := unlike_in_words(predictions, 0, words):
         lines.append(f"  {unlike}")
-    for target in told_of(model, predictions, standings, words):
+    for target in answers_by_target(model, predictions, standings, words):
         lines.append(f"  {target.name}: {target.words}{f'; {target.standing}' if target.standing else ''}")
     flags = [flag for flag in (predictions.flags or [()])[0] if flag.kind != "unlike"]
     if flags:
@@ -85,7 +85,7 @@ def in_short(model: "Predictor", predictions: Predictions, row: int) -> str:
     """Return what the model says of a row in one line, for a list of many."""
     words, ids = words_in("en"), predictions.ids.iloc[row]
     unlike = words("told.unlike_in_short") if unlike_in_words(predictions, row, words) else ""
-    answers = [f"{target.name} {target.words}" for target in told_of(model, predictions, {}, words, row)]
+    answers = [f"{target.name} {target.words}" for target in answers_by_target(model, predictions, {}, words, row)]
     return f"{ids.get('path', ids['image_id'])}: {unlike or ', '.join(answers)}"
 
 
@@ -95,19 +95,19 @@ def unlike_in_words(predictions: Predictions, row: int, words: Words) -> str:
     return words("told.unlike", why=flags_in_words(unlike)) if unlike else ""
 
 
-def told_of(
+def answers_by_target(
     model: "Predictor", predictions: Predictions, standings: Standings, words: Words, row: int = 0
-) -> list[Told]:
-    """Return what is said of each target of a row."""
+) -> list[TargetAnswer]:
+    """Return the answer for each target of a row, in the order of the task."""
     answers = predictions.answers[row] if predictions.answers else (Answer(""),) * len(model.task.targets)
-    told = []
+    found = []
     for target, answer in zip(model.task.targets, answers, strict=True):
         probabilities, standing = predictions.of(target.name)[row], standings.get(target.name)
         sentence = _say(target, answer, probabilities, model, words)
         probability = float(probabilities.max() if target.has_logit_per_class else probabilities[0])
         did = _standing(standing, words) if standing else ""
-        told.append(Told(target.name, answer.answer, sentence, probability, did))
-    return told
+        found.append(TargetAnswer(target.name, answer.answer, sentence, probability, did))
+    return found
 
 
 def _say(target: Target, answer: Answer, probabilities: np.ndarray, model: "Predictor", words: Words) -> str:
