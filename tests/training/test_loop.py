@@ -11,7 +11,7 @@ import torch
 from focusmap.basics import InputError, MissingFileError
 from focusmap.nets import Architecture, FocusNet, build_net
 from focusmap.study import Augmentation, Recipe
-from focusmap.training.batches import Draws
+from focusmap.training.batches import SampledImages
 from focusmap.training.epoch import forward_store, training_batch
 from focusmap.training.history import EpochRecord, tune_auroc
 from focusmap.training.loop import FitOptions, fit, open_session
@@ -210,11 +210,11 @@ def test_a_blended_batch_equals_one_by_one_and_is_what_its_shares_say() -> None:
     recipe = replace(QUICK, augmentation=Augmentation(mixup=1.0))
     mixed, plain = (open_session(net(), study(), r, FitOptions(devices="cpu")) for r in (recipe, QUICK))
     plain = replace(plain, recipe=replace(recipe, augmentation=Augmentation()))
-    drawn = Draws(np.array([3, 8, 20, 3]), np.array([0, 0, 0, 1]))
+    drawn = SampledImages(np.array([3, 8, 20, 3]), np.array([0, 0, 0, 1]))
     together = training_batch(mixed, drawn, 2)
     (truth, own), (other_truth, rest) = together.truths
     assert torch.allclose(own + rest, torch.ones(4))
-    everything = training_batch(plain, Draws(np.arange(32), np.zeros(32, dtype=int)), 2).images
+    everything = training_batch(plain, SampledImages(np.arange(32), np.zeros(32, dtype=int)), 2).images
     for i in range(4):
         alone = training_batch(mixed, drawn.take(np.array([i])), 2)
         assert torch.equal(alone.images[0], together.images[i])

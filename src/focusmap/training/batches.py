@@ -193,8 +193,8 @@ DRAW_STREAM = 1
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The draws of an epoch: its images, in order.
+class SampledImages:
+    """The training images of an epoch, in order, as its sampling drew them.
 
     Parameters
     ----------
@@ -207,18 +207,18 @@ class Draws:
     positions: np.ndarray
     copies: np.ndarray
 
-    def take(self, chosen: np.ndarray) -> "Draws":
+    def take(self, chosen: np.ndarray) -> "SampledImages":
         """Return the images at `chosen` places of the order."""
-        return Draws(self.positions[chosen], self.copies[chosen])
+        return SampledImages(self.positions[chosen], self.copies[chosen])
 
 
-def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) -> Draws:
+def draw_epoch(rarity: np.ndarray, sampling: Sampling, seed: int, epoch: int) -> SampledImages:
     """Return the images of an epoch, given how rare each is: `rarity_of` ``(N,)``, 1 for the commonest."""
     key = np.array([seed, epoch], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, DRAW_STREAM]))
     members = SAMPLINGS[sampling](rarity, generator)
     positions = members[epoch_order(len(members), seed, epoch)]
-    return Draws(positions, _copies(positions))
+    return SampledImages(positions, _copies(positions))
 
 
 def expected_draws(rarity: np.ndarray, sampling: Sampling) -> np.ndarray:

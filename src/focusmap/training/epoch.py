@@ -16,7 +16,16 @@ from focusmap.nets import CaseBatch, LossParts, TaskLoss, stages_of
 from focusmap.study import EncodedTable, Recipe, at_once, split_evenly
 from focusmap.training import checkpoint, devices, history, map_losses, optimisation
 from focusmap.training.augmentation import augment, draw_partners
-from focusmap.training.batches import CaseInputs, Draws, Inputs, Shown, TrainingData, draw_epoch, rarity_of, read_batch
+from focusmap.training.batches import (
+    CaseInputs,
+    Inputs,
+    SampledImages,
+    Shown,
+    TrainingData,
+    draw_epoch,
+    rarity_of,
+    read_batch,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -106,14 +115,14 @@ def train_epoch(session: Session, epoch: int) -> tuple[float, float, float]:
     return total, positive, negative
 
 
-def training_batch(session: Session, drawn: Draws, epoch: int) -> Batch:
+def training_batch(session: Session, drawn: SampledImages, epoch: int) -> Batch:
     """Return augmented images with their truth, blended with others where the recipe says so."""
     recipe, n_images = session.recipe, len(session.data.train)
     images, truth, indices = _augmented(session, drawn, epoch)
     if not recipe.augmentation.mixup:
         return Batch(images, ((truth, None),))
     partners, own_shares = draw_partners(recipe.augmentation.mixup, recipe.seed, epoch, indices, n_images)
-    blended, other_truth, _ = _augmented(session, Draws(partners, np.zeros_like(partners)), epoch)
+    blended, other_truth, _ = _augmented(session, SampledImages(partners, np.zeros_like(partners)), epoch)
     assert isinstance(images, Tensor), "a recipe that blends cases is refused"
     assert isinstance(blended, Tensor)
     shares = torch.from_numpy(own_shares).float()
@@ -121,7 +130,7 @@ def training_batch(session: Session, drawn: Draws, epoch: int) -> Batch:
     return Batch(mixed, ((truth, shares), (other_truth, 1 - shares)))
 
 
-def _augmented(session: Session, drawn: Draws, epoch: int) -> tuple[Shown, Tensor, np.ndarray]:
+def _augmented(session: Session, drawn: SampledImages, epoch: int) -> tuple[Shown, Tensor, np.ndarray]:
     """Return images, their truth, and the indices that their augmentation was drawn by."""
     data, recipe = session.data, session.recipe
     rows = data.store.rows([data.train.image_ids[position] for position in drawn.positions])
@@ -168,7 +177,7 @@ def _chunks(store: Inputs, rows: np.ndarray) -> Iterator[np.ndarray]:
     return split_evenly(rows, at_once(store.pixels.shape[2:], EVALUATION_BATCH))
 
 
-def take_step(session: Session, together: Sequence[Draws], epoch: int) -> Tensor:
+def take_step(session: Session, together: Sequence[SampledImages], epoch: int) -> Tensor:
     """Take one step along the mean gradient of some batches; return the loss and its positives' and negatives' part.
 
     Returns

@@ -230,7 +230,7 @@ def _seconds_per_row(session: epoch.Session) -> float:
 
 def _time_step(session: epoch.Session, n: int) -> float:
     started = time.perf_counter()
-    epoch.take_step(session, [batches.Draws(np.arange(n), np.zeros(n, dtype=np.int64))], epoch=0)
+    epoch.take_step(session, [batches.SampledImages(np.arange(n), np.zeros(n, dtype=np.int64))], epoch=0)
     if session.fabric.device.type != "cpu":
         torch.accelerator.synchronize()
     return time.perf_counter() - started
