@@ -28,7 +28,7 @@ from focusmap.evaluation.localisation.mask_scores import Overlap
 from focusmap.images import to_source
 from focusmap.models import load_run_net
 from focusmap.segmentation import Job, Member, by_vote, learning, lesions_of, small_nets
-from focusmap.segmentation.cases import CAM, LesionCase, Seen, read_cases, see, true_mask
+from focusmap.segmentation.cases import CAM, LabelledCases, LesionCase, read_cases, read_labelled, true_mask
 from focusmap.segmentation.drawing import choose_thresholds, mean_mask_drawer, thresholded_maps
 from focusmap.segmentation.lesions import Lesion
 from focusmap.segmentation.votes import Candidates, Vote, choose
@@ -84,12 +84,14 @@ def members(asked: argparse.Namespace) -> Iterator[tuple[int, Member]]:
         yield k, Member(part.run, view, part.train, part.tune, rows)
 
 
-def seen(member: Member, lesion: Lesion, job: Job, file: Path | None) -> tuple[Seen, Seen, list[LesionCase]]:
+def cases_of(
+    member: Member, lesion: Lesion, job: Job, file: Path | None
+) -> tuple[LabelledCases, LabelledCases, list[LesionCase]]:
     """Return the cases of train and tune that are learnt from, and those that are drawn; they are kept in a file."""
     if file is not None and file.is_file():
-        found: tuple[Seen, Seen, list[LesionCase]] = pickle.loads(file.read_bytes())
+        found: tuple[LabelledCases, LabelledCases, list[LesionCase]] = pickle.loads(file.read_bytes())
         return found
-    train, tune = (see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+    train, tune = (read_labelled(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
     found = (train, tune, list(read_cases(member.view, Samples.from_files(member.cohort), lesion, Showing())))
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def seen(member: Member, lesion: Lesion, job: Job, file: Path | None) -> tuple[S
 
 def draw(member: Member, lesion: Lesion, asked: argparse.Namespace, k: int) -> Iterator[MaskScore]:
     job = Job(Recipe(segmentation=SegmentationRecipe(max_cases=asked.cases)), False, torch.device("cpu"), silent)
-    train, tune, cases = seen(member, lesion, job, asked.keep and asked.keep / f"{asked.run.name}-{k}.pickle")
+    train, tune, cases = cases_of(member, lesion, job, asked.keep and asked.keep / f"{asked.run.name}-{k}.pickle")
     of_train, of_tune = ([case.candidates() for case in part.cases] for part in (train, tune))
     vote = learn_vote(of_train, train.known, of_tune, tune.known)
     gate = by_vote.gate_of(tune)

@@ -14,7 +14,7 @@ from focusmap.images.crop import Box
 from focusmap.images.prepare import Placement
 from focusmap.segmentation import by_vote
 from focusmap.segmentation.by_vote import DISTILLED, FEWEST_LESIONS, NO_GATE, VOTE, gate_of
-from focusmap.segmentation.cases import LesionCase, Seen, working_shape
+from focusmap.segmentation.cases import LabelledCases, LesionCase, working_shape
 from focusmap.segmentation.drawing import Drawer, best_by_labels, drawn_regions
 from focusmap.segmentation.lesions import Lesion, lesions_of
 from focusmap.segmentation.small_nets import UNet, move_threshold, predict_masks
@@ -105,11 +105,11 @@ def case(probability: float, *, predicted: bool = False) -> LesionCase:
     return LesionCase(item, placement, square[np.newaxis], {}, square, whole, probability, predicted)
 
 
-def seen(probabilities: np.ndarray) -> Seen:
+def seen(probabilities: np.ndarray) -> LabelledCases:
     """Return cases, every second one with a lesion; those without have a probability of 0."""
     known = np.arange(2 * len(probabilities)) % 2.0
     cases = [case(float(probabilities[i // 2]) if known[i] else 0.0) for i in range(len(known))]
-    return Seen(cases, known, None)  # type: ignore[arg-type]
+    return LabelledCases(cases, known, None)  # type: ignore[arg-type]
 
 
 def test_a_mask_is_drawn_where_the_model_finds_a_lesion_or_most_known_lesions_are_less_probable() -> None:

@@ -6,4 +6,4 @@ from .cases import refuse_autoencoder as refuse_autoencoder
 from .lesions import check_lesions as check_lesions
 from .lesions import lesions_of as lesions_of
 from .mask_files import MaskFiles as MaskFiles
-from .masks import Drawn as Drawn
+from .masks import DrawnMasks as DrawnMasks

@@ -28,8 +28,8 @@ HIGHEST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Voted:
-    """What was learnt of a lesion by the vote.
+class Segmenter:
+    """What draws the masks of a lesion: how its candidate regions are weighed, and the U-Net that they taught.
 
     Parameters
     ----------
@@ -69,25 +69,25 @@ def _agreement(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / max(float(first.sum() + second.sum()), 1.0)
 
 
-def learn_voted(
-    train: cases.Seen,
-    tune: cases.Seen,
+def learn_segmenter(
+    train: cases.LabelledCases,
+    tune: cases.LabelledCases,
     thresholds: Mapping[str, seeds.SeedThresholds],
     lesion: lesions.Lesion,
     job: cases.Job,
-) -> Voted:
-    """Return what the cases of train and tune teach, by their labels alone."""
-    candidates = {name: _candidates(seen, f"{lesion.name}: regions", job) for name, seen in _named(train, tune)}
-    vote = weighing.learn_vote(candidates["train"], train.known, candidates["tune"], tune.known)
-    distilled = distil(train, candidates["train"], vote, lesion, job)
+) -> Segmenter:
+    """Return what draws masks, learnt from cases of train and tune by their image-level labels alone."""
+    of_train, of_tune = (_candidates(labelled, f"{lesion.name}: regions", job) for labelled in (train, tune))
+    vote = weighing.learn_vote(of_train, train.known, of_tune, tune.known)
+    distilled = distil(train, of_train, vote, lesion, job)
     answers = [small_nets.predict_masks(distilled, case.image[None])[0] for case in tune.cases]
     area, error = weighing.area_and_error(np.array([_highest(answer) for answer in answers]), tune.known)
-    small_nets.move_threshold(distilled, threshold_of(answers, tune, candidates["tune"], vote))
+    small_nets.move_threshold(distilled, threshold_of(answers, tune, of_tune, vote))
     evidence, errors = {VOTE: vote.evidence, DISTILLED: area}, {VOTE: vote.error, DISTILLED: error}
-    return Voted(vote, distilled, thresholds, gate_of(tune), evidence, errors)
+    return Segmenter(vote, distilled, thresholds, gate_of(tune), evidence, errors)
 
 
-def gate_of(tune: cases.Seen) -> float:
+def gate_of(tune: cases.LabelledCases) -> float:
     """Return the probability from which on a mask is drawn: `DRAWN_SHARE` of the tuning set's lesions are above it.
 
     A classifier's threshold weighs missed lesions against false alarms; a mask that is missed is lost, and one too many
@@ -98,7 +98,7 @@ def gate_of(tune: cases.Seen) -> float:
 
 
 def threshold_of(
-    answers: Sequence[np.ndarray], tune: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote
+    answers: Sequence[np.ndarray], tune: cases.LabelledCases, candidates: Sequence[votes.Candidates], vote: votes.Vote
 ) -> float:
     """Return the threshold at which a U-Net's answers to the tuning set agree most with what the vote chooses there.
 
@@ -119,7 +119,9 @@ def threshold_of(
     return max(THRESHOLDS, key=agreement)
 
 
-def _regions(tune: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote) -> dict[int, np.ndarray]:
+def _regions(
+    tune: cases.LabelledCases, candidates: Sequence[votes.Candidates], vote: votes.Vote
+) -> dict[int, np.ndarray]:
     """Return by its number what is to be drawn of a case: a region that is sure enough, none where there is no lesion.
 
     Cases without a lesion of which nothing is drawn anyway are left out.
@@ -135,20 +137,20 @@ def _regions(tune: cases.Seen, candidates: Sequence[votes.Candidates], vote: vot
     return regions
 
 
-def _named(train: cases.Seen, tune: cases.Seen) -> list[tuple[str, cases.Seen]]:
-    return [("train", train), ("tune", tune)]
-
-
-def _candidates(seen: cases.Seen, doing: str, job: cases.Job) -> list[votes.Candidates]:
+def _candidates(labelled: cases.LabelledCases, doing: str, job: cases.Job) -> list[votes.Candidates]:
     found = []
-    for done, case in enumerate(seen.cases, start=1):
+    for done, case in enumerate(labelled.cases, start=1):
         found.append(case.candidates())
-        job.progress(doing, done, len(seen.cases))
+        job.progress(doing, done, len(labelled.cases))
     return found
 
 
 def distil(
-    train: cases.Seen, candidates: Sequence[votes.Candidates], vote: votes.Vote, lesion: lesions.Lesion, job: cases.Job
+    train: cases.LabelledCases,
+    candidates: Sequence[votes.Candidates],
+    vote: votes.Vote,
+    lesion: lesions.Lesion,
+    job: cases.Job,
 ) -> small_nets.UNet:
     """Return a U-Net taught by the chosen regions, those that the vote agrees on the most often."""
     images = np.stack([case.image for case in train.cases])
@@ -200,40 +202,40 @@ def _as_learnt(run: Run, lesion: lesions.Lesion, task: Task) -> lesions.Lesion:
     return lesion
 
 
-def save_voted(voted: Voted, made_for: Mapping[str, Json], path: Path) -> None:
+def save_segmenter(segmenter: Segmenter, made_for: Mapping[str, Json], path: Path) -> None:
     """Write what was learnt, and for what; as `focusmap.segmentation.learnt_files.write_learnt`."""
     facts: dict[str, Json] = {
-        "channels": voted.distilled.channels,
-        "dimensions": voted.distilled.dimensions,
-        "is_pretrained": voted.distilled.is_pretrained,
-        "vote": voted.vote.to_dict(),
-        "cuts": learnt_files.cuts_of(voted.thresholds),
-        "gate": voted.gate,
-        "evidence": _defined(voted.evidence),
-        "errors": _defined(voted.errors),
+        "channels": segmenter.distilled.channels,
+        "dimensions": segmenter.distilled.dimensions,
+        "is_pretrained": segmenter.distilled.is_pretrained,
+        "vote": segmenter.vote.to_dict(),
+        "cuts": learnt_files.cuts_of(segmenter.thresholds),
+        "gate": segmenter.gate,
+        "evidence": _defined(segmenter.evidence),
+        "errors": _defined(segmenter.errors),
     }
-    learnt_files.write_learnt(made_for, facts, voted.distilled.state_dict(), path)
+    learnt_files.write_learnt(made_for, facts, segmenter.distilled.state_dict(), path)
 
 
 def _defined(values: Mapping[str, float]) -> dict[str, Json]:
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def load_voted(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Voted | None:
+def load_segmenter(path: Path, made_for: Mapping[str, Json], job: cases.Job) -> Segmenter | None:
     """Return what was learnt; as `focusmap.segmentation.learnt_files.read_learnt`."""
 
-    def build(saved: Checkpoint) -> Voted:
+    def build(saved: Checkpoint) -> Segmenter:
         channels, dimensions = (cast(int, saved.facts[name]) for name in ("channels", "dimensions"))
         net = small_nets.UNet(channels, 1, dimensions, is_pretrained=bool(saved.facts["is_pretrained"]))
         net.load_state_dict(dict(saved.tensors))
         vote = votes.Vote.from_dict(cast(dict[str, Json], saved.facts["vote"]))
         evidence, errors = (_numbers(saved.facts[name]) for name in ("evidence", "errors"))
         gate = cast(float, saved.facts["gate"])
-        return Voted(vote, net.to(job.device).eval(), learnt_files.thresholds_of(saved), gate, evidence, errors)
+        return Segmenter(vote, net.to(job.device).eval(), learnt_files.thresholds_of(saved), gate, evidence, errors)
 
     return learnt_files.read_learnt(path, made_for, build)
 
 
-def _numbers(told: Json) -> dict[str, float]:
-    values = cast(Mapping[str, float | None], told)
+def _numbers(saved: Json) -> dict[str, float]:
+    values = cast(Mapping[str, float | None], saved)
     return {name: np.nan if value is None else value for name, value in values.items()}

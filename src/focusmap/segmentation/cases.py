@@ -201,8 +201,18 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Cases of a cohort that could be read, and what is known of each: 1 with a lesion, 0 without, NaN unknown."""
+class LabelledCases:
+    """The cases of a cohort that could be read, with the image label of each: masks are learnt from them.
+
+    Parameters
+    ----------
+    cases
+        N images with their heat maps.
+    known : (N,) float
+        1 with a lesion, 0 without, NaN unknown.
+    cohort
+        Their rows, in the same order.
+    """
 
     cases: Sequence[LesionCase]
     known: np.ndarray
@@ -235,13 +245,13 @@ class Seen:
         return np.asarray(shrunk.numpy() >= 1 / 2)
 
 
-def see(view: NetView, cohort: Cohort, lesion: lesions.Lesion, job: Job) -> Seen:
-    """Return the maps of what a cohort is learnt or tuned from: as many cases as the recipe takes."""
+def read_labelled(view: NetView, cohort: Cohort, lesion: lesions.Lesion, job: Job) -> LabelledCases:
+    """Return a cohort's images with their heat maps and image labels, at most `max_cases` of the recipe."""
     cohort = _chosen(cohort, lesion, job.recipe.segmentation.max_cases, job.recipe.seed)
     # An image that cannot be read is none to learn from; training has named it already.
     cases = list(read_cases(view, Samples.from_files(cohort), lesion, Showing()))
     rows = cohort.of([case.item.image_id for case in cases])
-    return Seen(cases, lesion.truth(rows.task, rows.truth), rows)
+    return LabelledCases(cases, lesion.truth(rows.task, rows.truth), rows)
 
 
 def true_mask(cohort: Cohort, image_id: str, lesion: lesions.Lesion, shape: tuple[int, ...]) -> np.ndarray | None:

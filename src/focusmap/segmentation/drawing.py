@@ -65,7 +65,7 @@ def learn_by_affinity(member: cases.Member, lesion: lesions.Lesion, job: cases.J
     recipe = job.recipe.segmentation
     segmenter = by_affinity.load_segmenter(kept, made_for, recipe, job.device)
     if segmenter is None:
-        train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+        train, tune = (cases.read_labelled(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
         thresholds = choose_thresholds(member, train, tune, lesion, job)
         first = next(iter(thresholds))
         segmenter = by_affinity.learn_segmenter(
@@ -92,18 +92,20 @@ def learn_by_vote(member: cases.Member, lesion: lesions.Lesion, job: cases.Job) 
     `learn_by_affinity`, it is learnt once for a run.
     """
     kept, made_for = by_vote.learnt_file(member.run, lesion.name), job.identity(lesion)
-    voted = by_vote.load_voted(kept, made_for, job)
-    if voted is None:
-        train, tune = (cases.see(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
-        voted = by_vote.learn_voted(train, tune, choose_thresholds(member, train, tune, lesion, job), lesion, job)
-        by_vote.save_voted(voted, made_for, kept)
+    segmenter = by_vote.load_segmenter(kept, made_for, job)
+    if segmenter is None:
+        train, tune = (cases.read_labelled(member.view, cohort, lesion, job) for cohort in (member.train, member.tune))
+        segmenter = by_vote.learn_segmenter(
+            train, tune, choose_thresholds(member, train, tune, lesion, job), lesion, job
+        )
+        by_vote.save_segmenter(segmenter, made_for, kept)
 
     def draw(case: cases.LesionCase) -> Drawing:
-        regions, confidences = voted.draw(case)
-        return {**thresholded_maps(case, voted.thresholds), **regions}, confidences
+        regions, confidences = segmenter.draw(case)
+        return {**thresholded_maps(case, segmenter.thresholds), **regions}, confidences
 
-    usual = by_vote.DISTILLED if voted.distilled.is_pretrained else by_vote.VOTE
-    return Drawer(draw, voted.thresholds, voted.gate, usual, voted.evidence, voted.errors)
+    usual = by_vote.DISTILLED if segmenter.distilled.is_pretrained else by_vote.VOTE
+    return Drawer(draw, segmenter.thresholds, segmenter.gate, usual, segmenter.evidence, segmenter.errors)
 
 
 METHODS: dict[str, Callable[[cases.Member, lesions.Lesion, cases.Job], Drawer]] = {
@@ -148,23 +150,25 @@ def drawn_regions(case: cases.LesionCase, drawer: Drawer) -> tuple[dict[str, np.
 
 
 def choose_thresholds(
-    member: cases.Member, train: cases.Seen, tune: cases.Seen, lesion: lesions.Lesion, job: cases.Job
+    member: cases.Member, train: cases.LabelledCases, tune: cases.LabelledCases, lesion: lesions.Lesion, job: cases.Job
 ) -> dict[str, seeds.SeedThresholds]:
     """Return the thresholds of each kind of heat map, chosen on the tuning set, or on train if it has no lesion."""
-    seen = tune if tune.of(1) else train
-    return {name: _thresholds_of(seen, lesion, name, job) for name in cases.map_methods(member.view)}
+    labelled = tune if tune.of(1) else train
+    return {name: _thresholds_of(labelled, lesion, name, job) for name in cases.map_methods(member.view)}
 
 
-def _thresholds_of(seen: cases.Seen, lesion: lesions.Lesion, method: str, job: cases.Job) -> seeds.SeedThresholds:
+def _thresholds_of(
+    labelled: cases.LabelledCases, lesion: lesions.Lesion, method: str, job: cases.Job
+) -> seeds.SeedThresholds:
     recipe = job.recipe.segmentation
     if recipe.foreground:
         return seeds.SeedThresholds(recipe.background, recipe.foreground)
     if job.tune_on_masks:
-        pairs = [(seeds.scaled(case.maps[method]), seen.mask(i, lesion)) for i, case in enumerate(seen.cases)]
+        pairs = [(seeds.scaled(case.maps[method]), labelled.mask(i, lesion)) for i, case in enumerate(labelled.cases)]
         marked = [(heat_map, mask) for heat_map, mask in pairs if mask is not None and mask.any()]
         if marked:
             return seeds.seed_thresholds_by_masks([heat_map for heat_map, _ in marked], [mask for _, mask in marked])
-    with_lesion, without = ([case.maps[method] for case in seen.of(known)] for known in (1, 0))
+    with_lesion, without = ([case.maps[method] for case in labelled.of(known)] for known in (1, 0))
     return seeds.raised(
         seeds.seed_thresholds([seeds.scaled(heat_map) for heat_map in with_lesion]),
         seeds.noise_level(with_lesion, without),
@@ -177,7 +181,7 @@ def _with_comparisons(drawer: Drawer, member: cases.Member, lesion: lesions.Lesi
     ``picture_only`` is the most contrasting region of the image; ``weak_unet`` learns from the masks of the raw class
     activation map; ``supervised``, the upper bound, and ``mean_mask``, where train has masks, from those.
     """
-    train = cases.see(member.view, member.train, lesion, job)
+    train = cases.read_labelled(member.view, member.train, lesion, job)
     arrays, options = train.arrays(cases.CAM), job.learning(lesion.name)
     threshold = drawer.thresholds[cases.CAM].middle
     raw = arrays.marked({i: heat_map >= threshold for i, heat_map in enumerate(arrays.maps)})

@@ -23,8 +23,8 @@ CAUTIONS = "cautions.json"
 
 
 @dataclass
-class Drawn:
-    """What has been drawn so far, of which the masks of one method are written.
+class DrawnMasks:
+    """The masks drawn so far by all methods; those of one method are written to files, all are scored.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from focusmap.basics import InputError, atomic_folder
 from focusmap.heatmaps.write import FILES, ExplainOptions, write_methods
 from focusmap.models import load_explainable_run, load_run_net, model_fingerprint, model_folder, needs_of, showing_of
 from focusmap.scale import Share, Tally, Tool, write_share
-from focusmap.segmentation import Drawn, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
+from focusmap.segmentation import DrawnMasks, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Failure, ImageColumns, RunOptions, Samples, Task, first_parts_of, local_samples, open_run
 from focusmap.study.cohort import load_cohort
 from focusmap.study.recipe import read_recipe
@@ -108,7 +108,7 @@ def _masks(folder: Path, request: SegmentRequest, options: RunOptions) -> Draw:
     job = Job(options.recipe, request.tune_on_masks, torch.device("cpu"), options.progress, showing_of(folder))
 
     def draw(samples: Samples, place: Path) -> Sequence[Failure]:
-        drawn = Drawn(MaskFiles(place), request.method)
+        drawn = DrawnMasks(MaskFiles(place), request.method)
         drawn.draw([Member(parts.run, view, parts.train, parts.tune, samples.rows)], lesions, job)
         drawn.write(lesions)
         return tuple(drawn.failures.values())

@@ -7,7 +7,7 @@ import torch
 
 from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table, refuse_results, refuse_unwritable
 from focusmap.models import load_run_net, showing_of
-from focusmap.segmentation import Drawn, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
+from focusmap.segmentation import DrawnMasks, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.split import Parts, first_parts_of, parts_of
@@ -54,7 +54,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         refuse_unwritable(run.segmenters)
     job = Job(recipe, request.tune_on_masks, device, options.progress, showing_of(folder))
     with atomic_folder(out) as place:
-        drawn = Drawn(MaskFiles(place), request.method)
+        drawn = DrawnMasks(MaskFiles(place), request.method)
         drawn.draw(members, lesions, job)
         scores = drawn.write(lesions)
     words = tuple(lesion.in_words() for lesion in lesions)
