@@ -33,9 +33,12 @@ def test_every_target_but_a_continuous_one_has_a_lesion() -> None:
     assert nodule == Lesion("nodule", "nodule", ("nodule",))
     assert breast.labels == ("label=benign", "label=malignant")
     assert breast.negatives == ("label=normal",)
-    assert breast.in_words() == "label: a lesion is benign or malignant; none is normal"
+    assert breast.in_words(TASK) == (
+        "label: images labelled benign or malignant have a lesion, those labelled normal have none"
+    )
+    assert nodule.in_words(TASK) == "nodule: images labelled 1 have a lesion, those labelled 0 have none"
     assert tumour.labels == ("tumour=glioma", "tumour=meningioma")
-    assert "every image has one" in tumour.in_words()
+    assert tumour.in_words(TASK) == "tumour: every image has a lesion, labelled glioma or meningioma"
     assert grade.negatives == ("grade=0",)
 
 
@@ -50,7 +53,7 @@ def test_benign_and_malignant_are_both_lesions_and_so_are_all_classes_where_the_
     breast, nodule = Task((Target("label", "binary", ("Benign", "Malignant")),)), Task((Target("nodule"),))
     assert lesions_of(breast)[0].is_either_class
     assert not lesions_of(nodule)[0].is_either_class
-    assert "every image has a lesion" in lesions_of(nodule, [], ["none"])[0].in_words()
+    assert lesions_of(nodule, [], ["none"])[0].in_words(nodule) == "nodule: every image has a lesion, labelled 0 or 1"
     assert lesions_of(nodule, [], ["none"])[0].truth(nodule, np.array([[0.0], [1.0], [np.nan]])).tolist()[:2] == [1, 1]
     assert np.isnan(lesions_of(breast)[0].truth(breast, np.array([[np.nan]]))).all()
     assert lesions_of(TASK, ["label"], ["none"])[0].labels == BREAST.label_names

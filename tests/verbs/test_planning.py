@@ -88,3 +88,16 @@ def test_nothing_is_refused_that_will_be_done(tmp_path, capsys):
 def test_a_long_training_comes_with_a_cheaper_way(model, seconds, said):
     found = cheaper_in_words(Plan(Recipe(model=model, epochs=60), None, seconds, "cpu", 1000, 1))
     assert found.startswith(said) if said else not found
+
+
+@pytest.mark.parametrize("there", ["file", "other files"])
+def test_a_folder_that_cannot_be_a_run_is_refused(there, tmp_path, capsys):
+    rows().to_csv(tmp_path / "labels.csv", index=False)
+    out = tmp_path / "run"
+    (out if there == "file" else out / "mine.txt").parent.mkdir(exist_ok=True)
+    (out if there == "file" else out / "mine.txt").touch()
+    command = ["train", str(tmp_path / "labels.csv"), "--out", str(out), *STUDY]
+    answers = [(main([*command, *dry]), capsys.readouterr().err) for dry in (["--dry-run"], [])]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 2
+    assert "expected" in answers[0][1] if there == "file" else "holds other files" in answers[0][1]

@@ -304,6 +304,18 @@ def test_a_mask_of_another_shape_ends_with_one_message_and_leaves_nothing(run, s
     assert list(tmp_path.iterdir()) == [other]
 
 
+@pytest.mark.parametrize(("command", "folder"), [("explain", "focus"), ("segment", "segmentation")])
+def test_an_index_that_was_cut_is_told_by_the_report(command, folder, run, tmp_path, capsys):
+    copied = shutil.copytree(run, tmp_path / "run")
+    assert main([command, str(copied)]) == 0
+    index = copied / folder / "index.csv"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:-1]))
+    assert main(["report", str(copied)]) == 2
+    said = capsys.readouterr().err
+    assert f"{index}: was changed or damaged" in said
+    assert "repeat the command that wrote it" in said
+
+
 @pytest.mark.parametrize("fault", ["disk", "killed"])
 def test_a_full_disk_or_a_killed_program_leaves_nothing_half_written(fault, run, tmp_path, monkeypatch, capsys):
     def fail(path, region):
@@ -443,7 +455,7 @@ def test_masks_of_something_else_score_nothing(study, run, tmp_path, capsys):
     assert main(["segment", str(copy), str(image), "--out", str(tmp_path / "one")]) == 0
     assert "every image has a lesion" in capsys.readouterr().out
     assert main(["segment", str(copy), str(image), "--negative", "0", "--out", str(tmp_path / "two")]) == 0
-    assert "a lesion is what the target names" in capsys.readouterr().out
+    assert "images labelled 1 have a lesion, those labelled 0 have none" in capsys.readouterr().out
 
 
 def test_a_run_that_may_not_be_written_to_is_told_before_anything_is_learnt(run, study, tmp_path, capsys, monkeypatch):

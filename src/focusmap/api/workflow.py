@@ -12,7 +12,7 @@ from time import monotonic
 from typing import cast
 
 from focusmap.api.tracking import track
-from focusmap.basics import Progress, refuse_existing, require, silent, table_name
+from focusmap.basics import INDEX, Progress, refuse_existing, require, silent, table_name
 from focusmap.basics.files import Json, atomic_folder, read_table, write_json
 from focusmap.evaluation import Requirement, compare_with_labels, decide, read_predictions, refuse_other_kinds
 from focusmap.evaluation.writing import ACCEPTANCE, METRICS, PREDICTIONS
@@ -131,7 +131,7 @@ def _explain(made: Run, seconds: float | None, options: RunOptions) -> None:
 def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run:
     """Do what comes after the last model: masks, which take longest, and only where there are none."""
     seconds: dict[str, float] = {}
-    if masks is not None and not made.segmentation.exists():
+    if masks is not None and not (made.segmentation / INDEX).is_file():
         _timed("segment", seconds, lambda: segment(made.folder, masks, options))
         write_manifest(made, options, seconds)
     report(made.folder, options.language)

@@ -52,7 +52,6 @@ from .places import UMASK as UMASK
 from .places import disk_errors as disk_errors
 from .places import files_within as files_within
 from .places import refuse_existing as refuse_existing
-from .places import refuse_results as refuse_results
 from .places import refuse_unwritable as refuse_unwritable
 from .progress import Progress as Progress
 from .progress import Say as Say
@@ -68,6 +67,8 @@ from .reasons import note_entries as note_entries
 from .reasons import read_notes as read_notes
 from .reasons import read_reason as read_reason
 from .reasons import reason_entries as reason_entries
+from .results import INDEX as INDEX
+from .results import Results as Results
 from .settings import Field as Field
 from .settings import Only as Only
 from .settings import Setting as Setting

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from focusmap.basics.errors import DiskError, InputError, MissingFileError, listed
+from focusmap.basics.errors import DiskError, InputError, MissingFileError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UMASK = os.umask(0o077)
@@ -49,24 +49,6 @@ def refuse_existing(*paths: Path, force: bool) -> None:
         if path.exists() and not force:
             raise InputError(f"{path}: exists already. Choose another place, or add --force.")
         refuse_unwritable(path)
-
-
-def refuse_results(out: Path, column: str, what: str, *, force: bool) -> None:
-    """Raise `InputError` where results would take the place of others, without `force`, or of a user's own files.
-
-    Results are told by their ``index.csv``, which has `column`; without one, folders of their names may be anybody's.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; a folder for the {what} was expected. Choose another name.")
-    index, there = out / "index.csv", [name for name in (f"{column}s", "overlays") if (out / name).exists()]
-    if index.is_file():
-        header = index.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip().split(",")
-        if not {"image_id", "target", column} <= set(header):
-            raise InputError(f"{index}: is not an index of {what}, and would be replaced. Choose another folder.")
-    elif there:
-        raise InputError(f"{out}: holds {listed(there)}, but no index.csv of {what}. Choose another folder.")
-    if index.is_file() and not force:
-        raise InputError(f"{out}: holds {what} already. Choose another folder, or add --force.")
 
 
 def refuse_unwritable(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from focusmap import images
 from focusmap.basics import InputError, Setting, is_table
 from focusmap.cli.show_study import PrintOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
-from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
+from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from, refuse_taken
 
 if TYPE_CHECKING:
     from focusmap.study import Cohort
@@ -118,8 +118,13 @@ def with_progress(options: RunOptions) -> RunOptions:
     return replace(options, progress=terminal_progress(), say=PrintOnce())
 
 
-def show_study_or_plan(labels: Path, study: Study, options: RunOptions) -> "Cohort | None":
-    """Print the study and return its cohort; of a dry run, print the plan too and return None."""
+def show_study_or_plan(labels: Path, study: Study, options: RunOptions, run: Path | None = None) -> "Cohort | None":
+    """Print the study and return its cohort; of a dry run, print the plan too and return None.
+
+    A dry run refuses the folder of a `run` that the run itself would refuse.
+    """
+    if study.dry_run and run is not None:
+        refuse_taken(run, force=options.force)
     cohort = study.cohort(labels, options.recipe)
     print_study(cohort)
     print_cases(cohort, options.recipe)

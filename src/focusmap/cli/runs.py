@@ -102,7 +102,7 @@ class Prepare:
     def __call__(self) -> None:
         """Run the command."""
         options = self.source.merged(with_progress(self.options), self.typed)
-        cohort = show_study_or_plan(self.labels, self.study, options)
+        cohort = show_study_or_plan(self.labels, self.study, options, self.out)
         if cohort is None:
             return
         prepared = focusmap.prepare(cohort, self.out, options)
@@ -136,7 +136,7 @@ class Train:
             print(f"next, the remaining steps of focusmap run: focusmap run --resume {learning.resume}")
             return
         labels, folder = learning.labels_and_folder()
-        cohort = show_study_or_plan(labels, learning.study, options)
+        cohort = show_study_or_plan(labels, learning.study, options, learning.out)
         if cohort is not None:
             run = focusmap.train(cohort, folder, options)
             print_notes(run)
@@ -204,7 +204,7 @@ class Run:
             return
         labels, folder = learning.labels_and_folder()
         labels, study = _indexed(labels, folder, learning.study) if labels.is_dir() else (labels, learning.study)
-        cohort = show_study_or_plan(labels, study, options)
+        cohort = show_study_or_plan(labels, study, options, learning.out)
         if cohort is not None:
             print_run(focusmap.run(cohort, folder, options, masks))
         elif self.segment:

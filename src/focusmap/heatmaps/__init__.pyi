@@ -19,10 +19,9 @@ from .overlays import read_scale as read_scale
 from .view import Evidence as Evidence
 from .view import NetView as NetView
 from .view import evidence_in as evidence_in
+from .write import HEAT_MAPS as HEAT_MAPS
 from .write import ExplainOptions as ExplainOptions
 from .write import Explanation as Explanation
-from .write import all_or_nothing as all_or_nothing
-from .write import clear_maps as clear_maps
 from .write import overlay_answers as overlay_answers
 from .write import pool_indexes as pool_indexes
 from .write import pool_scales as pool_scales

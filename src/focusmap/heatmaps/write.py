@@ -6,11 +6,10 @@ colours end at a value that all overlays of a label share.
 """
 
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import Progress, read_table, refuse_unwritable, silent, write_failures, write_table
+from focusmap.basics import INDEX, Progress, Results, read_table, silent, write_failures, write_table
 from focusmap.evaluation import Reference, Showing
 from focusmap.heatmaps import map_files, overlays
 from focusmap.heatmaps.methods import FOCUS, Unit, is_method, unit_of
@@ -27,8 +26,14 @@ from focusmap.images import AnyPlacement, VolumePlacement, to_source, write_nift
 from focusmap.study import EMPTY_CASE, Failure, Samples, Task, at_once
 
 FOLDERS, FILES = ("maps", "overlays", "binaries"), ("map", "overlay", "binary", "slices")
-INDEX, UNFINISHED = "index.csv", ".partial"
-ABOUT_MAPS = (INDEX, "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html")
+ABOUT_MAPS = (
+    INDEX, overlays.SCALE, "scores.json", "scores.csv", "scores.png", "failures.csv", "trust.json", "trust.html",
+)  # fmt: skip
+HEAT_MAPS = Results(
+    "heat maps",
+    "map",
+    lambda name: name in (*FOLDERS, *ABOUT_MAPS) or is_method(name) or re.fullmatch(r"fold\d+", name) is not None,
+)
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def _write_index(rows: Sequence[map_files.MapRow], failures: tuple[Failure, ...]
         rows, overlays.Drawing(job.out, options.method, scale, options.reference, options.progress)
     )
     index = map_files.tabulate(rows, steps, options.method)
-    write_table(job.out / INDEX, index)
+    write_table(job.out / INDEX, index, sealed=True)
     overlays.write_scale(job.out, options.method, scale)
     return Explanation(index, scale, failures)
 
@@ -181,7 +186,7 @@ def pool_indexes(folders: Sequence[Path], out: Path) -> None:
         for column in FILES:
             table[column] = [f"{folder.name}/{path}" if path else "" for path in table[column]]
         tables.append(table)
-    write_table(out / INDEX, pd.concat(tables, ignore_index=True))
+    write_table(out / INDEX, pd.concat(tables, ignore_index=True), sealed=True)
 
 
 def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
@@ -190,41 +195,12 @@ def pool_scales(folders: Sequence[Path], method: str, out: Path) -> None:
     overlays.write_scale(out, method, {str(label): float(value) for label, value in means.items()})
 
 
-def clear_maps(out: Path) -> None:
-    """Remove what an earlier call left in a folder: maps, of several methods and folds too, and all about them."""
-    of_methods = (path.name for path in out.glob("*") if is_method(path.name))
-    for name in (*FOLDERS, *of_methods, *(path.name for path in out.glob("fold[0-9]*"))):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ABOUT_MAPS:
-        (out / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def all_or_nothing(out: Path) -> Iterator[None]:
-    """Put what the block writes to the folder `UNFINISHED` of `out` in the place of earlier maps, if it succeeds.
-
-    The index comes last: without it there are no maps. What a killed program left is removed by the next one.
-    """
-    refuse_unwritable(out)
-    is_new, place = not out.exists(), out / UNFINISHED
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        yield
-        clear_maps(out)
-        for made in sorted(place.iterdir(), key=lambda path: path.name == INDEX):
-            made.replace(out / made.name)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-        if is_new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-
-
 def overlay_answers(view: NetView, samples: Samples, out: Path, how: ExplainOptions) -> None:
     """Write the maps of samples that were predicted, by the usual method."""
-    with all_or_nothing(out):
-        found = write_methods(view, samples, out / UNFINISHED, [view.check(None)], how)
+    with HEAT_MAPS.filling(out) as place:
+        found = write_methods(view, samples, place, [view.check(None)], how)
         if found.failures:
-            write_failures([one.row for one in found.failures], out / UNFINISHED / "failures.csv")
+            write_failures([one.row for one in found.failures], place / "failures.csv")
 
 
 def labels_of(task: Task, targets: Sequence[str]) -> tuple[str, ...]:

@@ -5,5 +5,6 @@ from .cases import Member as Member
 from .cases import refuse_autoencoder as refuse_autoencoder
 from .lesions import check_lesions as check_lesions
 from .lesions import lesions_of as lesions_of
+from .mask_files import MASKS as MASKS
 from .mask_files import MaskFiles as MaskFiles
 from .masks import DrawnMasks as DrawnMasks

@@ -37,18 +37,31 @@ class Lesion:
     negatives: tuple[str, ...] = ()
     is_either_class: bool = False
 
-    def in_words(self) -> str:
-        """Return what counts as a lesion, for the user to see.
+    def in_words(self, task: Task) -> str:
+        """Return which images of a study's classes have a lesion and which have none, for the user to see.
 
-        >>> Lesion("label", "label", ("label=benign", "label=malignant"), ("label=normal",)).in_words()
-        'label: a lesion is benign or malignant; none is normal'
+        >>> from focusmap.study import Target
+        >>> task = Task((Target("nodule"), Target("label", "multiclass", ("benign", "malignant", "normal"))))
+        >>> for lesion in lesions_of(task):
+        ...     print(lesion.in_words(task))
+        nodule: images labelled 1 have a lesion, those labelled 0 have none
+        label: images labelled benign or malignant have a lesion, those labelled normal have none
         """
+        having, lacking = self._classes(task)
+        if not lacking:
+            return f"{self.name}: every image has a lesion, labelled {' or '.join(having)}"
+        shown = " or ".join(having), " or ".join(lacking)
+        return f"{self.name}: images labelled {shown[0]} have a lesion, those labelled {shown[1]} have none"
+
+    def _classes(self, task: Task) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the classes that mean a lesion, and those that mean none."""
+        classes = task.target(self.target).classes
         if self.is_either_class:
-            return f"{self.name}: every image has a lesion, whichever of its two classes it has"
+            return classes, ()
         if self.labels == (self.target,):
-            return f"{self.name}: a lesion is what the target names"
-        shown = [" or ".join(label.partition("=")[2] for label in names) for names in (self.labels, self.negatives)]
-        return f"{self.name}: a lesion is {shown[0]}; " + (f"none is {shown[1]}" if shown[1] else "every image has one")
+            return classes[1:], classes[:1]
+        having, lacking = (tuple(one.partition("=")[2] for one in own) for own in (self.labels, self.negatives))
+        return having, lacking
 
     def columns(self, task: Task) -> list[int]:
         """Return the positions of its labels among the logits."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from focusmap.basics import Json, write_table
+from focusmap.basics import INDEX, Json, Results, write_table
 from focusmap.evaluation import SHOWN
 from focusmap.evaluation.localisation import mask_scores
 from focusmap.heatmaps import MapNames, file_name, write_binary
@@ -17,6 +17,8 @@ from focusmap.segmentation.measuring import CELLS, IN_SHORT, UNKNOWN, in_short, 
 
 INDEX_COLUMNS = ["image_id", "path", "target", "probability", "mask", "area", "n_pixels", "predicted", "method",
                  "confidence", *IN_SHORT, "shown"]  # fmt: skip
+ABOUT_MASKS = (INDEX, "lesions.csv", "scores.json", "scores.csv", "cautions.json", "examples.png", "failures.csv")
+MASKS = Results("masks", "mask", lambda name: name in ("masks", *ABOUT_MASKS))
 LESION_COLUMNS = ["image_id", "target", "lesion", *CELLS]
 
 
@@ -49,7 +51,7 @@ class MaskFiles:
 
     def write_tables(self) -> None:
         """Write ``index.csv`` and ``lesions.csv``."""
-        write_table(self.folder / "index.csv", pd.DataFrame(self.rows, columns=INDEX_COLUMNS))
+        write_table(self.folder / INDEX, pd.DataFrame(self.rows, columns=INDEX_COLUMNS), sealed=True)
         write_table(self.folder / "lesions.csv", pd.DataFrame(self.lesions, columns=LESION_COLUMNS))
 
     def _write(self, case: LesionCase, lesion: Lesion, region: np.ndarray) -> str:

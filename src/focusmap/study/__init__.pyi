@@ -93,6 +93,7 @@ from .run import REPRODUCTION as REPRODUCTION
 from .run import SHARED_STORE as SHARED_STORE
 from .run import Run as Run
 from .run import open_run as open_run
+from .run import refuse_taken as refuse_taken
 from .run import start_run as start_run
 from .run import writing as writing
 from .samples import EMPTY_CASE as EMPTY_CASE

@@ -235,8 +235,17 @@ def start_run(folder: Path, *, force: bool) -> Run:
     Raises
     ------
     InputError
-        If the folder holds results and `force` is not given, or files that are no run's.
+        As `refuse_taken` does.
     """
+    refuse_taken(folder, force=force)
+    for path in (folder / name for name in (*RESULTS, *PLANS)):
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return Run(folder)
+
+
+def refuse_taken(folder: Path, *, force: bool) -> None:
+    """Raise `InputError` where no run can begin: results without `force`, files that are no run's, or a file."""
     run = Run(folder)
     present = [name for name in RESULTS if (folder / name).exists()]
     foreign = folder.is_dir() and any(folder.iterdir()) and not run.study.exists()
@@ -251,7 +260,3 @@ def start_run(folder: Path, *, force: bool) -> Run:
         )
     if foreign and not force:
         raise InputError(f"{folder}: holds other files. Choose an empty folder, or add --force.")
-    for name in (*present, *(name for name in PLANS if (folder / name).exists())):
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return run

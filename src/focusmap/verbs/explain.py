@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from focusmap.basics import InputError, Json, branch, is_table, refuse_results, write_failures, write_json
+from focusmap.basics import InputError, Json, branch, is_table, write_failures, write_json
 from focusmap.evaluation import Explained, FrozenThresholds, Showing, reference_of, score_maps
 from focusmap.faithfulness import TrustPlan, choose_subjects, measure_trust, plan_trust
 from focusmap.figures import save_figure
-from focusmap.heatmaps import FOCUS, check_method, write
+from focusmap.heatmaps import FOCUS, HEAT_MAPS, check_method, write
 from focusmap.models import Explainable, load_explainable_run, net_within, showing_of
 from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
@@ -69,15 +69,14 @@ def explain(
     out = _checked_folder(run, request, options)
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)
-    place = out / write.UNFINISHED
-    members = (_of_table if request.inputs else _of_test_parts)(run, request, place, options)
-    for name in request.targets:
-        members[0].model.task.index(name)
-    methods = _methods(members[0].model, request)
-    plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
-    explained = [member.explained(request.declaration.boxes) for member in members]
-    of_each = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
-    with write.all_or_nothing(out):
+    with HEAT_MAPS.filling(out) as place:
+        members = (_of_table if request.inputs else _of_test_parts)(run, request, place, options)
+        for name in request.targets:
+            members[0].model.task.index(name)
+        methods = _methods(members[0].model, request)
+        plan = None if request.trust is None else _plan_trust(run, members, request.trust, methods, options)
+        explained = [member.explained(request.declaration.boxes) for member in members]
+        of_each = replace(request, seconds=None if request.seconds is None else request.seconds / len(members))
         explanations = [
             _write(member, rows, methods, of_each, options) for member, rows in zip(members, explained, strict=True)
         ]
@@ -102,7 +101,7 @@ def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> P
     if request.trust is not None and not all(map(is_table, request.inputs)):
         raise InputError("--trust needs many images: name a label file, or nothing for the test split.")
     if request.out is not None:
-        refuse_results(request.out, "map", "heat maps", force=options.force)
+        HEAT_MAPS.refuse_other(request.out, force=options.force)
     return request.out or run.focus
 
 
@@ -113,9 +112,9 @@ def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOp
         raise InputError(f"{run.folder}: is a model of cases; give a label file that says which images are whose.")
     samples = read_images(run.folder, model.task, request.inputs, request.declaration)
     methods = _methods(model, request)
-    showing, place = showing_of(run.folder), out / write.UNFINISHED
+    showing = showing_of(run.folder)
     how = write.ExplainOptions(targets=request.targets, like=run.focus, showing=showing, progress=options.progress)
-    with write.all_or_nothing(out):
+    with HEAT_MAPS.filling(out) as place:
         explanation = write.write_methods(model.explainable(), samples, place, methods, how)
         return ExplainResult(out, None, _write_failures(explanation.failures, place))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from focusmap import models
-from focusmap.basics import InputError, atomic, refuse_existing, refuse_results, write_csv, write_failures, write_table
+from focusmap.basics import InputError, atomic, refuse_existing, write_csv, write_failures, write_table
 from focusmap.evaluation import Standings, answered, fill_template, read_template, standings_of
 from focusmap.figures import write_contact_sheet
 from focusmap.report import alike_in_words, in_short, in_words, words_in
@@ -112,7 +112,9 @@ def _samples(folder: Path, model: models.Predictor, request: PredictRequest, opt
     if request.out is not None:
         refuse_existing(request.out, force=options.force)
     if request.overlay is not None:
-        refuse_results(request.overlay, "map", "heat maps", force=options.force)
+        from focusmap.heatmaps import HEAT_MAPS
+
+        HEAT_MAPS.refuse_other(request.overlay, force=options.force)
     return samples
 
 

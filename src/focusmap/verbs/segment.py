@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from focusmap.basics import InputError, Json, Reason, atomic_folder, is_table, refuse_results, refuse_unwritable
+from focusmap.basics import InputError, Json, Reason, is_table, refuse_unwritable
 from focusmap.models import load_run_net, showing_of
-from focusmap.segmentation import DrawnMasks, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
+from focusmap.segmentation import MASKS, DrawnMasks, Job, MaskFiles, Member, lesions_to_draw, refuse_autoencoder
 from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_recipe, read_study
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.split import Parts, first_parts_of, parts_of
@@ -29,7 +29,7 @@ class SegmentResult:
 def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOptions()) -> SegmentResult:
     """Write masks, ``index.csv`` and, where true masks exist, ``scores.json``; return what was done.
 
-    The folder is written as a whole or not at all.
+    Masks are written as a whole or not at all; other files of the folder stay.
 
     Raises
     ------
@@ -53,11 +53,11 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
         # What is learnt in minutes is kept there.
         refuse_unwritable(run.segmenters)
     job = Job(recipe, request.tune_on_masks, device, options.progress, showing_of(folder))
-    with atomic_folder(out) as place:
+    with MASKS.filling(out) as place:
         drawn = DrawnMasks(MaskFiles(place), request.method)
         drawn.draw(members, lesions, job)
         scores = drawn.write(lesions)
-    words = tuple(lesion.in_words() for lesion in lesions)
+    words = tuple(lesion.in_words(view.card.task) for lesion in lesions)
     failures = tuple((file, failure.reason) for file, failure in drawn.failures.items())
     return SegmentResult(out, words, scores, failures, drawn.cautions())
 
@@ -68,13 +68,9 @@ def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> P
         raise InputError("say where the masks of these images go with --out DIR.")
     if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
         raise InputError("give images or one label file, not both.")
-    out = request.out or run.segmentation
-    if request.out is None:
-        return out
-    refuse_results(out, "mask", "masks", force=options.force)
-    if out.is_dir() and any(out.iterdir()) and not (out / "index.csv").is_file():
-        raise InputError(f"{out}: holds other files. Choose an empty folder.")
-    return out
+    if request.out is not None:
+        MASKS.refuse_other(request.out, force=options.force)
+    return request.out or run.segmentation
 
 
 def _members(run: Run, request: SegmentRequest, options: RunOptions) -> list[Member]:
