@@ -5,7 +5,6 @@ From a split follows what the models of a run have learnt from and what they are
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,8 @@ from focusmap.study.dealing import UNUSED, deal_blocks, label_matrix, sequence_r
 from focusmap.study.run import Run
 
 PARTS = ("train", "tune", "test")
+# Of ``split.csv``; the third where there are folds that can be cut.
+COLUMNS = (["image_id", "split"], ["image_id", "split", "tunes"])
 NOT_USED = ""
 HALVES = (0.5, 0.5)
 MAX_GAPS = 0.2  # of a fold, where blocks are halved
@@ -76,7 +77,7 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the sorted rows."""
+        """SHA-256 of the sorted rows: two runs of equal fingerprints have the same split."""
         rows = sorted("\t".join(cells) + "\n" for cells in self.table.itertuples(index=False, name=None))
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
@@ -193,15 +194,18 @@ def read_split(path: Path, cohort: Cohort) -> Split:
         If the file is not there, was edited after it was written, or belongs to other images than the cohort's.
     """
     saved = read_json(path.with_suffix(".json"))
-    table = pd.DataFrame()
-    with suppress(InputError):
+    changed = InputError(
+        f"{path}: was changed after it was written (its fingerprint differs). Restore it, or make the run again "
+        "with --force; a split of your own goes into a column of the label file, named with --split."
+    )
+    try:
         table = read_table(path)
-    split, known = Split(table, read_notes(saved, "notes")), (["image_id", "split"], ["image_id", "split", "tunes"])
-    if list(table.columns) not in known or split.fingerprint != saved.get("fingerprint"):
-        raise InputError(
-            f"{path}: was changed after it was written (its fingerprint differs). Restore it, or make the run again "
-            "with --force; a split of your own goes into a column of the label file, named with --split."
-        )
+    except InputError as error:
+        raise changed from error
+    split = Split(table, read_notes(saved, "notes"))
+    # Held against the fingerprint too: runs of before have no `hashes.json`, and a user may take the file out of it.
+    if list(table.columns) not in COLUMNS or split.fingerprint != saved.get("fingerprint"):
+        raise changed
     _require_same_images(path, list(table["image_id"]), cohort.image_ids)
     return split
 
