@@ -16,7 +16,7 @@ from focusmap.report import draw_scores, render_trust
 from focusmap.study import Cohort, Failure, Run, Samples, by_image, learnt_by_any, open_run, parts_of, read_images
 from focusmap.study.external import read_other, refuse_known_patients, rows_like
 from focusmap.study.options import RunOptions, TrustRequest
-from focusmap.verbs.requests import ExplainRequest
+from focusmap.verbs.requests import ExplainRequest, results_folder
 
 # Of the time for maps; in the rest they are held against marked lesions, and so are the baselines.
 SHARE_DRAWN = 2 / 3
@@ -66,7 +66,11 @@ def explain(
     run = open_run(folder)
     if options.engine == "ray":
         raise InputError("engine 'ray' answers a whole table: call focusmap.explain_table.")
-    out = _checked_folder(run, request, options)
+    for method in request.methods:
+        check_method(method)
+    if request.trust is not None and not all(map(is_table, request.inputs)):
+        raise InputError("--trust needs many images: name a label file, or nothing for the test split.")
+    out = results_folder(request, run.focus, HEAT_MAPS, force=options.force)
     if request.inputs and not is_table(request.inputs[0]):
         return _explain_images(run, request, out, options)
     with HEAT_MAPS.filling(out) as place:
@@ -88,21 +92,6 @@ def explain(
         scores = _score(explained, place)
     boxes = explained[0].reference.boxes if request.declaration.boxes else None
     return ExplainResult(out, scores, failures, trust, boxes.in_words() if boxes else "")
-
-
-def _checked_folder(run: Run, request: ExplainRequest, options: RunOptions) -> Path:
-    """Return the folder to write to; the run's own, for its own test split, may be written again without `force`."""
-    for method in request.methods:
-        check_method(method)
-    if request.inputs and request.out is None:
-        raise InputError("say where the maps of these images go with --out DIR.")
-    if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
-        raise InputError("give images or one label file, not both.")
-    if request.trust is not None and not all(map(is_table, request.inputs)):
-        raise InputError("--trust needs many images: name a label file, or nothing for the test split.")
-    if request.out is not None:
-        HEAT_MAPS.refuse_other(request.out, force=options.force)
-    return request.out or run.focus
 
 
 def _explain_images(run: Run, request: ExplainRequest, out: Path, options: RunOptions) -> ExplainResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from focusmap.basics import InputError, Language, Only, Setting, normalise, with_parameters
+from focusmap.basics import InputError, Language, Only, Results, Setting, is_table, normalise, with_parameters
 from focusmap.study import ESCAPE, FOLLOW_LINKS, ConsensusOptions, Declaration, ReadingsDeclaration, TrustRequest
 from focusmap.study.recipe import numbers
 
@@ -144,6 +144,25 @@ class SegmentRequest:
 
     def __post_init__(self) -> None:
         normalise(self)
+
+
+def results_folder(request: ExplainRequest | SegmentRequest, own: Path, kind: Results, *, force: bool) -> Path:
+    """Return the folder to write to: the one asked for, or `own`, the run's, for its own test split.
+
+    The run's own folder may be written again without `force`.
+
+    Raises
+    ------
+    InputError
+        If no folder is named for other images, if a label file is named beside images, or as `Results.refuse_other`.
+    """
+    if request.inputs and request.out is None:
+        raise InputError(f"say where the {kind.what} of these images go with --out DIR.")
+    if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
+        raise InputError("give images or one label file, not both.")
+    if request.out is not None:
+        kind.refuse_other(request.out, force=force)
+    return request.out or own
 
 
 @with_parameters

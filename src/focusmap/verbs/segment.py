@@ -12,7 +12,7 @@ from focusmap.study import Cohort, Run, RunOptions, open_run, read_images, read_
 from focusmap.study.external import read_other, refuse_known_patients
 from focusmap.study.split import Parts, first_parts_of, parts_of
 from focusmap.training import choose_devices
-from focusmap.verbs.requests import SegmentRequest
+from focusmap.verbs.requests import SegmentRequest, results_folder
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     run = open_run(folder)
     if options.engine == "ray":
         raise InputError("engine 'ray' answers a whole table: call focusmap.segment_table.")
-    out = _checked_folder(run, request, options)
+    out = results_folder(request, run.segmentation, MASKS, force=options.force)
     members = _members(run, request, options)
     view = members[0].view
     refuse_autoencoder(view, folder)
@@ -60,17 +60,6 @@ def segment(folder: Path, request: SegmentRequest, options: RunOptions = RunOpti
     words = tuple(lesion.in_words(view.card.task) for lesion in lesions)
     failures = tuple((file, failure.reason) for file, failure in drawn.failures.items())
     return SegmentResult(out, words, scores, failures, drawn.cautions())
-
-
-def _checked_folder(run: Run, request: SegmentRequest, options: RunOptions) -> Path:
-    """Return the folder to write to; the run's own, for its own test split, may be written again without `force`."""
-    if request.inputs and request.out is None:
-        raise InputError("say where the masks of these images go with --out DIR.")
-    if len(request.inputs) > 1 and any(map(is_table, request.inputs)):
-        raise InputError("give images or one label file, not both.")
-    if request.out is not None:
-        MASKS.refuse_other(request.out, force=options.force)
-    return request.out or run.segmentation
 
 
 def _members(run: Run, request: SegmentRequest, options: RunOptions) -> list[Member]:
