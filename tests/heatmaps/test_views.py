@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from focusmap.basics import InputError
 from focusmap.heatmaps.map_files import Item
 from focusmap.heatmaps.net_views import MeanView, mean_of
-from focusmap.heatmaps.view import NetView, Sight, evidence_in
+from focusmap.heatmaps.view import BatchMaps, NetView, evidence_in
 from focusmap.heatmaps.write import ExplainOptions, write_methods
 from focusmap.images import Preparation, prepare_file, read_map
 from focusmap.images.prepare import Placement
@@ -67,17 +67,17 @@ def items(tmp_path: Path) -> list[Item]:
     return found
 
 
-def sights(view: NetView, samples: Samples, method: str, at_once: int) -> Sight:
+def maps_of(view: NetView, samples: Samples, method: str, at_once: int) -> BatchMaps:
     """What is seen of all samples, some at a time."""
-    found = [view.see(batch, method, [0, 1]) for batch in samples.batches(view.preparations, at_once)]
-    return Sight(
+    found = [view.map_batch(batch, method, [0, 1]) for batch in samples.batches(view.preparations, at_once)]
+    return BatchMaps(
         *(np.concatenate([getattr(one, name) for one in found]) for name in ("logits", "maps", "amounts")),
         found[0].deviations,
         np.concatenate([one.sharing for one in found]),
     )
 
 
-def assert_same(first: Sight, second: Sight) -> None:
+def assert_same(first: BatchMaps, second: BatchMaps) -> None:
     for name in ("logits", "maps", "amounts", "deviations", "sharing"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -94,7 +94,7 @@ def test_a_batch_of_images_is_seen_as_one_by_one(items, kind, method):
     view: NetView = model.explainable()
     if kind == "mixed":
         view = MeanView(model.card, (view, linear_model(Coarse(), 48).explainable()))
-    together, alone = (sights(view, samples_of(model, items), method, n) for n in (4, 1))
+    together, alone = (maps_of(view, samples_of(model, items), method, n) for n in (4, 1))
     assert_same(together, alone)
 
 
@@ -106,9 +106,9 @@ def test_cases_are_seen_together_as_one_by_one(cases, n_members):  # noqa: F811
     for at_once in (1, 99):
         batches = list(Samples.from_files(cases).batches(view.preparations, at_once))
         assert len(batches) == (2 if at_once == 1 else 1)
-        found.append([view.see(batch, "gradcam", [0]) for batch in batches])
+        found.append([view.map_batch(batch, "gradcam", [0]) for batch in batches])
     for name in ("logits", "maps", "amounts", "sharing"):
-        alone, together = (np.concatenate([getattr(one, name) for one in sights]) for sights in found)
+        alone, together = (np.concatenate([getattr(one, name) for one in several]) for several in found)
         np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
     assert np.concatenate([one.sharing for one in found[0]]).tolist() == [3, 3, 3, 2, 2]
 
@@ -116,7 +116,7 @@ def test_cases_are_seen_together_as_one_by_one(cases, n_members):  # noqa: F811
 @pytest.mark.parametrize("method", ADDING_UP)
 def test_maps_of_a_linear_head_add_up_to_the_logit_less_the_bias(items, method):
     model = linear_model(Coarse(), 48)
-    found = sights(model.explainable(), samples_of(model, items), method, 4)
+    found = maps_of(model.explainable(), samples_of(model, items), method, 4)
     assert_adds_up(found, method, added_by_places(found, model, method))
 
 
@@ -125,8 +125,8 @@ def test_maps_of_unlike_models_are_brought_to_one_grid_and_still_add_up(items, m
     """One is shown 48 pixels and has 6 x 6 cells, the other 36 and 12 x 12, a third 40 and 10 x 10."""
     models = [linear_model(Coarse(), 48, 0), linear_model(Fine(), 36, 1), linear_model(Brightness(), 40, 2)]
     view = MeanView(models[0].card, tuple(model.explainable() for model in models))
-    found = sights(view, samples_of(models[0], items), method, 4)
-    each = [sights(model.explainable(), samples_of(model, items), method, 4) for model in models]
+    found = maps_of(view, samples_of(models[0], items), method, 4)
+    each = [maps_of(model.explainable(), samples_of(model, items), method, 4) for model in models]
     assert [one.maps.shape[2:] for one in each] == [(6, 6), (12, 12), (10, 10)]
     assert found.maps.shape == (4, 2, 12, 12)
     wanted = [added_by_places(one, model, method) for one, model in zip(each, models, strict=True)]
@@ -138,12 +138,12 @@ def test_maps_of_unlike_models_are_brought_to_one_grid_and_still_add_up(items, m
 def test_maps_of_a_cases_images_add_up_to_its_logit_less_the_bias(cases):  # noqa: F811
     view = test_explain_cases.bright_spot_model().explainable()
     for batch in Samples.from_files(cases).batches(view.preparations, 1):
-        found = view.see(batch, "gradcam", [0])
+        found = view.map_batch(batch, "gradcam", [0])
         assert found.maps.sum() == pytest.approx(found.logits[0, 0] + 1, rel=1e-4, abs=1e-4)
         assert len(set(found.logits[:, 0])) == 1
 
 
-def added_by_places(found: Sight, model: Model, method: str) -> np.ndarray:
+def added_by_places(found: BatchMaps, model: Model, method: str) -> np.ndarray:
     """Return what all places add to the logits ``(N, L)``; features are not negative, so that a label's have one sign.
 
     Gradient methods show what speaks for a label alone.
@@ -152,7 +152,7 @@ def added_by_places(found: Sight, model: Model, method: str) -> np.ndarray:
     return added if method == "cam" else added.clip(min=0)
 
 
-def assert_adds_up(found: Sight, method: str, wanted: np.ndarray) -> None:
+def assert_adds_up(found: BatchMaps, method: str, wanted: np.ndarray) -> None:
     total = (found.maps.mean if method == "cam" else found.maps.sum)(axis=(2, 3))
     assert np.abs(wanted).max() > 0.01
     np.testing.assert_allclose(total, wanted, rtol=1e-3, atol=1e-5)
@@ -177,7 +177,7 @@ def test_the_usual_method_of_unlike_models_is_one_that_all_can_draw():
 
 def test_the_mean_of_one_is_itself_and_evidence_is_that_of_the_mean(items):
     model = small_net(0)
-    one = sights(model.explainable(), samples_of(model, items), "cam", 4)
+    one = maps_of(model.explainable(), samples_of(model, items), "cam", 4)
     assert_same(mean_of([one], "cam"), one)
     said = evidence_in(one, model.card, "cam", [0, 1])
     assert said.has_evidence.tolist() == (one.amounts >= 0.1).tolist()

@@ -300,7 +300,7 @@ def test_maps_of_a_mean_rest_on_the_logits_that_it_predicts_by(images: Cohort) -
     view = mean.explainable()
     assert view is not None
     seen = [
-        view.see(batch, "cam", [0, 1]).logits
+        view.map_batch(batch, "cam", [0, 1]).logits
         for batch in Samples.from_files(images).batches(view.preparations, 4)
     ]  # fmt: skip
     np.testing.assert_allclose(np.concatenate(seen), said(mean, images), rtol=1e-4, atol=1e-5)

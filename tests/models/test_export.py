@@ -76,7 +76,7 @@ def test_another_program_gives_what_focusmap_gives_of_an_image(tmp_path: Path, c
     samples = read_images(tmp_path, loaded.task, files, Declaration())
     expected = predict(loaded, samples, ood).predictions
     batch = next(samples.batches(loaded.preparations, 3))
-    seen = loaded.explainable().see(batch, "cam", [0, 1])
+    seen = loaded.explainable().map_batch(batch, "cam", [0, 1])
     facts = json.loads((tmp_path / "out/export.json").read_text())
     for i, file in enumerate(files):
         found = run_elsewhere(tmp_path / "out", np.asarray(Image.open(file).convert("RGB"))[None])

@@ -40,4 +40,4 @@ def evidence_in_rows(model: Model | CaseModel, rows: Cohort, method: str, labels
 def evidence_by(view: NetView, samples: Samples, method: str, labels: Sequence[int]) -> Evidence:
     """All samples in one batch."""
     (batch,) = samples.batches(view.preparations, 99)
-    return evidence_in(view.see(batch, method, labels), view.card, method, labels)
+    return evidence_in(view.map_batch(batch, method, labels), view.card, method, labels)

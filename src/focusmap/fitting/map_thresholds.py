@@ -85,7 +85,7 @@ def _true_positives(model: Model, cohort: Cohort) -> Iterator[tuple[str, str, np
     """Yield an image's id, a label that it has and is predicted to have, and its focus map in the image's own grid."""
     view, labels = model.explainable(), range(model.task.n_logits)
     for batch, has_label in _positives(model, cohort):
-        evidence = evidence_in(view.see(batch, FOCUS, labels), model.card, FOCUS, labels)
+        evidence = evidence_in(view.map_batch(batch, FOCUS, labels), model.card, FOCUS, labels)
         placements = batch.images(model.preparation).placements
         for i, column in np.argwhere(has_label & evidence.predicted):
             label = model.task.label_names[column]

@@ -11,7 +11,7 @@ from focusmap.basics import InputError
 from focusmap.evaluation import divisors
 from focusmap.heatmaps.drawing import HeatMaps, check_copies, heat_maps
 from focusmap.heatmaps.methods import FOCUS, choose_method, method_of, methods_of, unit_of
-from focusmap.heatmaps.view import Card, NetView, Sight, deviations_of
+from focusmap.heatmaps.view import BatchMaps, Card, NetView, deviations_of
 from focusmap.images import AnyPreparation, VolumePreparation
 from focusmap.nets import Ensemble, FocusNet, ImageInCase, on_finest
 from focusmap.study import Batch, Cohort
@@ -41,15 +41,15 @@ class ImageView:
         """Return the method, as `NetView.check`."""
         return _checked(method, self.net, self.preparation)
 
-    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return what the net says of each image; the net is set to eval mode."""
+    def map_batch(self, batch: Batch, method: str, labels: Sequence[int]) -> BatchMaps:
+        """Return logits and maps of each image, as `NetView.map_batch`; the net is set to eval mode."""
         drawn = _drawn(self.net.eval(), batch.images(self.preparation).pixels, method, labels)
         logits = self.card.task.in_units(drawn.logits.cpu().double().numpy(), self.card.scales)
         deviations = deviations_of(self.card)[labels]
         if method_of(method) == FOCUS:
             # Focus maps are shares, whatever the target.
             deviations = np.ones_like(deviations)
-        return _sight(logits, drawn, deviations, len(logits) * [1])
+        return _batch_maps(logits, drawn, deviations, len(logits) * [1])
 
 
 class CaseModel(Protocol):
@@ -99,24 +99,24 @@ class CaseView:
         """Return the method, as `NetView.check`."""
         return _checked(method, self.model.image_net(), self.model.preparation)
 
-    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return what the model says of each case, once for each of its images, and what it sees in each of them."""
+    def map_batch(self, batch: Batch, method: str, labels: Sequence[int]) -> BatchMaps:
+        """Return the logits of each case, once for each of its images, and the maps of each of these images."""
         pixels, owner = batch.images(self.model.preparation).pixels, batch.table["position"].to_numpy()
-        sights = [
-            self._see_case(pixels[owner == position], batch.rows.take([position]), method, labels)
+        several = [
+            self._map_case(pixels[owner == position], batch.rows.take([position]), method, labels)
             for position in range(len(batch))
         ]
         of_images = {
-            name: np.concatenate([getattr(one, name) for one in sights])
+            name: np.concatenate([getattr(one, name) for one in several])
             for name in ("logits", "maps", "amounts", "sharing")
         }
-        return replace(sights[0], **of_images)
+        return replace(several[0], **of_images)
 
-    def _see_case(self, pixels: np.ndarray, case: Cohort, method: str, labels: Sequence[int]) -> Sight:
+    def _map_case(self, pixels: np.ndarray, case: Cohort, method: str, labels: Sequence[int]) -> BatchMaps:
         logits, nets = self.model.take_apart(pixels, case)
         drawn = [_drawn(net, pixels[[k]], method, labels) for k, net in enumerate(nets)]
         n = len(pixels)
-        return _sight(np.repeat(logits, n, axis=0), _together(drawn), deviations_of(self.card)[labels], n * [n])
+        return _batch_maps(np.repeat(logits, n, axis=0), _together(drawn), deviations_of(self.card)[labels], n * [n])
 
 
 @dataclass(frozen=True)
@@ -155,32 +155,34 @@ class MeanView:
         names = {member.check(method) for member in self.members}
         return names.pop() if len(names) == 1 else self.check("cam")
 
-    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return the means of what the members say and see, each by its temperatures, as they are averaged."""
-        sights = [_calibrated(member, member.see(batch, method, labels), method, labels) for member in self.members]
-        return mean_of(sights, method)
+    def map_batch(self, batch: Batch, method: str, labels: Sequence[int]) -> BatchMaps:
+        """Return the mean logits and maps of the members, each divided by its temperatures, as in prediction."""
+        several = [
+            _calibrated(member, member.map_batch(batch, method, labels), method, labels) for member in self.members
+        ]
+        return mean_of(several, method)
 
 
-def _calibrated(view: NetView, sight: Sight, method: str, labels: Sequence[int]) -> Sight:
-    """Return what a member says and sees by its temperatures; what has no unit of logits stays."""
+def _calibrated(view: NetView, mapped: BatchMaps, method: str, labels: Sequence[int]) -> BatchMaps:
+    """Return logits, maps and amounts divided by a member's temperatures; focus maps, which are shares, stay."""
     each = divisors(view.card.task, view.card.temperatures)
     of_labels = each[list(labels)]
-    by_place = of_labels.reshape(-1, *[1] * (sight.maps.ndim - 2)).astype(np.float32)
-    maps = sight.maps if method_of(method) == FOCUS else sight.maps / by_place
-    return replace(sight, logits=sight.logits / each, maps=maps, amounts=sight.amounts / of_labels)
+    by_place = of_labels.reshape(-1, *[1] * (mapped.maps.ndim - 2)).astype(np.float32)
+    maps = mapped.maps if method_of(method) == FOCUS else mapped.maps / by_place
+    return replace(mapped, logits=mapped.logits / each, maps=maps, amounts=mapped.amounts / of_labels)
 
 
-def mean_of(sights: Sequence[Sight], method: str) -> Sight:
-    """Return the mean of what several models say of the same images, their maps on one grid."""
-    deviations = np.mean([sight.deviations for sight in sights], axis=0)
+def mean_of(several: Sequence[BatchMaps], method: str) -> BatchMaps:
+    """Return the mean logits and maps of several models of the same images, the maps on the finest of their grids."""
+    deviations = np.mean([mapped.deviations for mapped in several], axis=0)
     per_cell = unit_of(method).per_cell
-    maps = on_finest([torch.from_numpy(np.ascontiguousarray(sight.maps)) for sight in sights], per_cell=per_cell)
-    return Sight(
-        logits=np.mean([sight.logits for sight in sights], axis=0),
+    maps = on_finest([torch.from_numpy(np.ascontiguousarray(mapped.maps)) for mapped in several], per_cell=per_cell)
+    return BatchMaps(
+        logits=np.mean([mapped.logits for mapped in several], axis=0),
         maps=torch.stack(maps).mean(dim=0).numpy(),
-        amounts=np.mean([sight.amounts * sight.deviations / deviations for sight in sights], axis=0),
+        amounts=np.mean([mapped.amounts * mapped.deviations / deviations for mapped in several], axis=0),
         deviations=deviations,
-        sharing=sights[0].sharing,
+        sharing=several[0].sharing,
     )
 
 
@@ -209,9 +211,9 @@ def _together(found: Sequence[HeatMaps]) -> HeatMaps:
     return HeatMaps(*map(torch.cat, parts))
 
 
-def _sight(logits: np.ndarray, found: HeatMaps, deviations: np.ndarray, sharing: Sequence[int]) -> Sight:
+def _batch_maps(logits: np.ndarray, found: HeatMaps, deviations: np.ndarray, sharing: Sequence[int]) -> BatchMaps:
     maps = found.maps.float().cpu().numpy()
-    return Sight(
+    return BatchMaps(
         logits=logits,
         maps=maps * deviations.reshape(-1, *[1] * (maps.ndim - 2)),
         amounts=found.evidence.float().cpu().numpy(),

@@ -41,8 +41,8 @@ class Card(Protocol):
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a model says of P images, and where it sees M of its L labels.
+class BatchMaps:
+    """The logits of L labels for P images, and heat maps of M of these labels.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ class NetView(Protocol):
     def check(self, method: str | None) -> str:
         """Return the method of this name, or the usual one; `InputError` if there is none, or it needs another net."""
 
-    def see(self, batch: Batch, method: str, labels: Sequence[int]) -> Sight:
-        """Return what the model says of a batch's images, and where it sees the labels at these positions."""
+    def map_batch(self, batch: Batch, method: str, labels: Sequence[int]) -> BatchMaps:
+        """Return the logits of a batch's images, and heat maps of the labels at these positions."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is shown of what a model says of P images and the M labels asked for.
+    """Probabilities and maps of M labels in P images, as they are shown.
 
     An example: of a map of 4 x 4 cells one says .05 and the others nothing, so that .05 is added to the logit. With a
     unit of 1/16 that cell is shown as .8: what would be added if every cell said the same. Of a diameter that was
@@ -105,9 +105,9 @@ class Evidence:
     has_evidence
         ``(P, M) bool``: false where there is no evidence worth showing.
     amounts
-        ``(P, M)``, as `Sight` has them; of a focus map, the mean of what is shown.
+        ``(P, M)``, as `BatchMaps` has them; of a focus map, the mean of what is shown.
     maps
-        ``(P, M, *grid)``, as `Sight` has them. A focus map is empty where its label is not predicted.
+        ``(P, M, *grid)``, as `BatchMaps` has them. A focus map is empty where its label is not predicted.
     units
         ``(M,)``: what one unit of the values that are shown is on the maps.
     deviations
@@ -128,26 +128,26 @@ class Evidence:
         return replace(self, **{name: getattr(self, name)[i] for name in names})
 
 
-def evidence_in(sight: Sight, card: Card, method: str, labels: Sequence[int]) -> Evidence:
-    """Return what is shown of what was seen of these labels by a method."""
-    probabilities = calibrated_probabilities(card.task, sight.logits, card.temperatures)
+def evidence_in(mapped: BatchMaps, card: Card, method: str, labels: Sequence[int]) -> Evidence:
+    """Return the calibrated probabilities of these labels, and what is shown of their maps by a method."""
+    probabilities = calibrated_probabilities(card.task, mapped.logits, card.temperatures)
     predicted = predicted_labels(card, probabilities)[:, labels]
-    n_cells = sight.maps[0, 0].size
+    n_cells = mapped.maps[0, 0].size
     evidence = Evidence(
         probabilities=probabilities[:, labels],
         predicted=predicted,
         # What is well reconstructed as a whole may have one place that is not.
-        has_evidence=_is_worth_showing(sight) | (method_of(method) == RECONSTRUCTION),
-        amounts=sight.amounts,
-        maps=sight.maps,
-        units=sight.deviations / n_cells if unit_of(method).per_cell else sight.deviations,
-        deviations=sight.deviations,
+        has_evidence=_is_worth_showing(mapped) | (method_of(method) == RECONSTRUCTION),
+        amounts=mapped.amounts,
+        maps=mapped.maps,
+        units=mapped.deviations / n_cells if unit_of(method).per_cell else mapped.deviations,
+        deviations=mapped.deviations,
     )
     return _of_predicted(evidence) if method_of(method) == FOCUS else evidence
 
 
-def _is_worth_showing(sight: Sight) -> np.ndarray:
-    return np.asarray(sight.sharing[:, np.newaxis] * sight.amounts >= NO_EVIDENCE_BELOW)
+def _is_worth_showing(mapped: BatchMaps) -> np.ndarray:
+    return np.asarray(mapped.sharing[:, np.newaxis] * mapped.amounts >= NO_EVIDENCE_BELOW)
 
 
 def _of_predicted(evidence: Evidence) -> Evidence:

@@ -237,8 +237,8 @@ def _write_all(view: NetView, samples: Samples, jobs: Sequence[_Job]) -> list[li
             for i, (item, placement) in enumerate(items)
         ]
         for job, own in zip(jobs, rows, strict=True):
-            sight = view.see(batch, job.options.method, job.columns)
-            evidence = evidence_in(sight, view.card, job.options.method, job.columns)
+            mapped = view.map_batch(batch, job.options.method, job.columns)
+            evidence = evidence_in(mapped, view.card, job.options.method, job.columns)
             own += _write_images(images, evidence, job)
         jobs[0].options.progress("explaining", samples.n_done, len(samples))
         if seconds is not None and time.monotonic() - started > seconds / 2:

@@ -180,7 +180,7 @@ def _maps_of(room: "Room", view: "heatmaps.NetView", sent: Sent, method: str) ->
     batch = next(iter(samples.batches(view.preparations, 1)), None)
     if batch is None:
         raise UnreadableImageError(without_paths(samples.failures[0].reason, sent))
-    of_all = heatmaps.evidence_in(view.see(batch, method, columns), view.card, method, columns)
+    of_all = heatmaps.evidence_in(view.map_batch(batch, method, columns), view.card, method, columns)
     shown, found = batch.images(view.preparations[0]), []
     for i, placement in enumerate(shown.placements):
         evidence = of_all.of_image(i)

@@ -112,14 +112,14 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Show
     images, columns = batch.images(view.preparations[0]), lesion.columns(view.card.task)
     shape, n = working_shape(images.pixels.shape[2:]), len(columns)
     others = [view.card.task.label_names.index(name) for name in lesion.negatives]
-    sights = {name: view.see(batch, name, [*columns, *others]) for name in map_methods(view)}
-    said = evidence_in(sights[CAM], view.card, CAM, [*columns, *others])
-    maps = {name: on_grid(torch.from_numpy(sight.maps), shape).numpy() for name, sight in sights.items()}
+    mapped = {name: view.map_batch(batch, name, [*columns, *others]) for name in map_methods(view)}
+    evidence = evidence_in(mapped[CAM], view.card, CAM, [*columns, *others])
+    maps = {name: on_grid(torch.from_numpy(one.maps), shape).numpy() for name, one in mapped.items()}
     against = next(iter(maps.values()))[:, n:].mean(axis=1) if others else np.zeros((len(batch.table), *shape))
     shrunk = torch.nn.functional.interpolate(torch.from_numpy(images.pixels), shape, mode="area").numpy()
     for i, (item, placement) in enumerate(zip(items_of(batch), images.placements, strict=True)):
-        most = int(said.probabilities[i, :n].argmax())
-        sign = -1 if lesion.is_either_class and not said.predicted[i, most] else 1
+        most = int(evidence.probabilities[i, :n].argmax())
+        sign = -1 if lesion.is_either_class and not evidence.predicted[i, most] else 1
         of_case = {name: sign * found[i, most] for name, found in maps.items()}
         yield LesionCase(
             item=item,
@@ -128,8 +128,8 @@ def _cases_of(view: NetView, batch: Batch, lesion: lesions.Lesion, showing: Show
             maps=of_case,
             against=next(iter(of_case.values())) - against[i],
             content=_content(placement, images.pixels.shape[2:], shape),
-            probability=1.0 if lesion.is_either_class else float(min(said.probabilities[i, :n].sum(), 1.0)),
-            predicted=lesion.is_either_class or bool(said.predicted[i, :n].any()),
+            probability=1.0 if lesion.is_either_class else float(min(evidence.probabilities[i, :n].sum(), 1.0)),
+            predicted=lesion.is_either_class or bool(evidence.predicted[i, :n].any()),
             why=showing.why_not(*lesion.labels, unlike=showing.is_unlike(images, i)),
         )
 
