@@ -79,3 +79,11 @@ def test_doctor_is_fast_because_it_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize(("languages", "has_letters"), [("ja|zh-tw", True), ("en|zh-cn|zu", True), ("en|za|zu", False)])
+def test_a_typeface_with_chinese_letters_is_told_by_its_languages(
+    monkeypatch: pytest.MonkeyPatch, languages: str, *, has_letters: bool
+) -> None:
+    monkeypatch.setattr(installation, "_output", lambda *_: f"/fonts/a.ttf\n0\nA\n{languages}")
+    assert (installation.chinese_typeface.__wrapped__() is not None) == has_letters

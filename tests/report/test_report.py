@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from shlex import quote
 from unittest.mock import patch
 
 import pandas as pd
@@ -663,3 +664,12 @@ def test_a_model_that_is_useful_for_some_labels_says_for_which_and_what_the_simp
     assert "Only for nodule; not for the other 1." in banner
     assert "above a logistic regression on plain image features" in banner
     assert rival not in banner
+
+
+def test_a_run_of_any_name_is_shown_apart_from_the_date_and_quoted_in_commands(run: Path) -> None:
+    named = run.rename(run.with_name("ر it's"))
+    shutil.rmtree(named / "evaluation")
+    page = unescape(page_of(named))
+    # Without, a browser would reverse the date that follows a word written from right to left.
+    assert "<bdi>ر it's</bdi>" in page
+    assert f"focusmap evaluate {quote(named.name)}" in page

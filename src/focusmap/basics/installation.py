@@ -141,11 +141,13 @@ def require(extra: str, *modules: str) -> None:
 @lru_cache
 def chinese_typeface() -> Typeface | None:
     """Return a typeface that has Chinese letters; None where the machine has none."""
-    # Where fontconfig knows of none, it names the nearest: only the languages that it lists tell.
-    answer = _output("fc-match", "--format=%{file}\n%{index}\n%{family[0]}\n%{lang}", "sans:lang=zh-cn")
+    # A typeface may have the letters and name Taiwan alone. Where fontconfig knows of none, it names the nearest: only
+    # the languages that it lists tell.
+    pattern = f"sans:lang=zh-cn:charset={ord('诊'):x}"
+    answer = _output("fc-match", "--format=%{file}\n%{index}\n%{family[0]}\n%{lang}", pattern)
     if answer is not None:
         file, index, family, languages = answer.split("\n")
-        return Typeface(Path(file), int(index), family) if "zh-cn" in languages.split("|") else None
+        return Typeface(Path(file), int(index), family) if re.search(r"\bzh\b", languages) else None
     return next((typeface for typeface in USUAL_TYPEFACES if typeface.file.is_file()), None)
 
 

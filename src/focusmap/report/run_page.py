@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import cast
 
 import pandas as pd
@@ -39,6 +40,7 @@ def summarise(folder: Path, words: Words) -> dict[str, object]:
     judged = judged_predictions(files, words)
     context = {
         "run": Path(short_names([folder])[0]),
+        "run_in_shell": quote(short_names([folder])[0]),
         **_conclusion(files, words),
         "metrics_split": words.name("part", text(files.metrics.get("split")) or "test"),
         "clustered_by": text(files.metrics.get("clustered_by")) if files.knows_patients else "",
@@ -122,10 +124,10 @@ def _forecast(files: RunFiles, words: Words) -> str:
 
 def _missing(context: Mapping[str, object]) -> dict[str, str]:
     """Return what the run does not have, by the key of its words, with the command that makes it."""
-    folder, performance = cast(Path, context["run"]), cast(PerformanceSection | None, context["performance"])
+    folder, performance = context["run_in_shell"], cast(PerformanceSection | None, context["performance"])
     is_trained_in_epochs = not context["ladder"] and not context["fitted_at_once"]
     prepare, train = f"focusmap prepare LABELS.csv --out {folder}", f"focusmap train LABELS.csv --out {folder}"
-    evaluate, explain = f"focusmap evaluate {folder}", f"focusmap explain {folder} --out {folder / 'focus'}"
+    evaluate, explain = f"focusmap evaluate {folder}", f"focusmap explain {folder}"
     commands = {
         "cohort": (context["cohort"], prepare),
         "audit": (context["has_audit"], f"focusmap audit LABELS.csv --out {folder}"),
