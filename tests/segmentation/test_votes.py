@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from focusmap.images import BRIGHT, DARK
 from focusmap.segmentation.votes import FEATURES, MAP_POWER, Vote, candidates_of, choose
-from focusmap.segmentation.weighing import UNTOLD_POWER, learn_vote
+from focusmap.segmentation.weighing import POWER_WITHOUT_LABELS, learn_vote
 
 SIDE = 56
 CONTRAST_ALONE = (1.0, *[0.0] * (len(FEATURES) - 1))
@@ -80,7 +80,7 @@ def test_where_every_image_has_a_lesion_maps_alone_say_the_polarity(planted):
     sign, (cases, known, _), _ = planted
     of_lesions = [case for case, label in zip(cases, known, strict=True) if label]
     vote = learn_vote(of_lesions, np.ones(len(of_lesions)))
-    assert vote.map_power == UNTOLD_POWER
+    assert vote.map_power == POWER_WITHOUT_LABELS
     assert math.isnan(vote.evidence)
     assert vote.polarity == (DARK if sign < 0 else BRIGHT)
 

@@ -42,7 +42,7 @@ class Metadata:
 
 
 def metadata_of(file: Path) -> Metadata:
-    """Return what a file says beside its pixels; nothing of one that cannot be parsed, whose reader says why."""
+    """Return the metadata of an image file; empty if they cannot be parsed, for which its reader gives the reason."""
     with warnings.catch_warnings():
         # Foreign parsers quote odd values in their warnings, and fail on damaged headers in each of their own ways.
         warnings.simplefilter("ignore")

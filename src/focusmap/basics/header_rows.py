@@ -111,11 +111,11 @@ def _under_groups(groups: list[str], cells: list[str]) -> list[str]:
 
 def _named(table: "pd.DataFrame", place: int, names: list[str], what: str) -> "pd.DataFrame":
     said = f"{what} is left out" if what.startswith("what") else f"{what} are {listed(names, 5, ', ')}"
-    return told(table.iloc[place + 1 :].reset_index(drop=True).set_axis(names, axis=1), f"{said}; {COUNTED}")
+    return with_note(table.iloc[place + 1 :].reset_index(drop=True).set_axis(names, axis=1), f"{said}; {COUNTED}")
 
 
-def told(table: "pd.DataFrame", said: str) -> "pd.DataFrame":
-    """Return a table that says in ``attrs["read_as"]`` how it was read, beside what it says there already."""
+def with_note(table: "pd.DataFrame", said: str) -> "pd.DataFrame":
+    """Return the table with a note on how it was read added to ``attrs["read_as"]``."""
     before = table.attrs.get(READ_AS)
     table.attrs[READ_AS] = f"{before}; {said}" if before else said
     return table
@@ -136,7 +136,7 @@ def without_units(table: "pd.DataFrame") -> "pd.DataFrame":
             return table
         cells = [cell for cell in map(str, table.iloc[0]) if cell.strip()]
         said = f"row 2 ({listed(cells, 3, ', ')}) says what the columns are and is left out"
-        table = told(table.iloc[1:].reset_index(drop=True), f"{said}; rows are counted without it")
+        table = with_note(table.iloc[1:].reset_index(drop=True), f"{said}; rows are counted without it")
     return table
 
 

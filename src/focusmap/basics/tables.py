@@ -18,7 +18,7 @@ import pandas as pd
 
 from focusmap.basics.errors import InputError, MissingFileError
 from focusmap.basics.file_names import IMAGE_SUFFIX
-from focusmap.basics.header_rows import BARE, COUNTED, MOST_HEADS, settled_head, told
+from focusmap.basics.header_rows import BARE, COUNTED, MOST_HEADS, settled_head, with_note
 from focusmap.basics.workbooks import read_workbook
 
 MAX_TABLE_BYTES = 2**30
@@ -90,7 +90,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     table = _from_bytes(content, separator, path)
     if KEPT.search(content):
         table = unescaped(table)
-    table = told(table, f"the table is read as {', '.join(forms)}") if forms else table
+    table = with_note(table, f"the table is read as {', '.join(forms)}") if forms else table
     return settled_head(table, path)
 
 
@@ -220,7 +220,8 @@ def _from_bytes(content: bytes, separator: str, path: Path) -> pd.DataFrame:
         # pandas calls a second column of one name NAME.1.
         table.columns = pd.Index(header, dtype=table.columns.dtype)
     table = table.iloc[: _last_filled(table)]
-    return told(table, f"{n_above} lines above the names of the columns are left out; {COUNTED}") if n_above else table
+    above = f"{n_above} lines above the names of the columns are left out; {COUNTED}"
+    return with_note(table, above) if n_above else table
 
 
 def _parsed(content: bytes, separator: str, path: Path) -> tuple[int, list[str], pd.DataFrame]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from focusmap.basics.errors import InputError, listed
-from focusmap.basics.header_rows import COUNTED, settled_head, told
+from focusmap.basics.header_rows import COUNTED, settled_head, with_note
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -48,7 +48,7 @@ def read_workbook(content: bytes, path: Path, most_bytes: int) -> pd.DataFrame:
     hidden = [row for row in range(first + 2, len(rows) + 1) if book[name].row_dimensions[row].hidden]
     note = f"; {len(hidden)} of its rows are hidden and read like the others" if hidden else ""
     note += f"; what is above row {first + 1} is empty, and {COUNTED}" if first else ""
-    return settled_head(told(table, f"the table is read from sheet {name!r}{note}"), path)
+    return settled_head(with_note(table, f"the table is read from sheet {name!r}{note}"), path)
 
 
 def _workbooks(content: bytes, path: Path, most_bytes: int) -> "tuple[Workbook, Workbook]":

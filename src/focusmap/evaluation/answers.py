@@ -151,7 +151,7 @@ Standings: TypeAlias = Mapping[str, Standing]
 
 
 def read_standings(model: Path) -> Standings:
-    """Return what a model folder knows of how its targets did; nothing of a model that was not evaluated."""
+    """Return how each target of a model performed on test, from its folder; empty if it was never evaluated."""
     path = model / ANSWERS
     if not path.is_file():
         return {}

@@ -62,7 +62,7 @@ class Verdict:
     reason: Reason
 
     def to_dict(self) -> dict[str, Json]:
-        """Return what files say of it: ``verdict``, ``verdict_reason`` with its code and values."""
+        """Return its entries in ``metrics.json``: ``verdict``, and ``verdict_reason`` with its code and values."""
         return {"verdict": self.level, **reason_entries(self.reason, "verdict_reason")}
 
 

@@ -139,7 +139,7 @@ def _card_thresholds(run: Run) -> dict[str, float]:
 
 
 def clustering(cohort: Cohort) -> dict[str, Json]:
-    """Return what stands for a patient where nobody knows them: the row, or the case."""
+    """Return by what intervals are clustered in place of patients, image or case; empty where patients are known."""
     if cohort.study.patients == "column":
         return {}
     return {"clustered_by": "image" if cohort.study.case_column is None else "case"}

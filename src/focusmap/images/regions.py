@@ -313,7 +313,7 @@ def shrunk(values: np.ndarray) -> np.ndarray:
 
 
 def contrast_map(image: np.ndarray) -> np.ndarray:
-    """Return what the image says without any net, ``(*spatial) float32``: ``picture_only``.
+    """Return the map ``picture_only``, ``(*spatial) float32``: made from the image alone, without any net.
 
     Of each place the contrast of the most contrasting region that holds it, dark or bright; 0 where none does. Its
     highest values are the one region that stands out most.

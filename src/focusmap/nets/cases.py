@@ -262,7 +262,7 @@ class CaseBackbone(nn.Module):
         return self.fused(self.encode(batch)[0], batch.rows)
 
     def encode(self, batch: CaseBatch) -> tuple[Tensor, Tensor]:
-        """Return what the images say of each case, ``(N, V * (K + 1))``, and the weight of each image ``(P,)``.
+        """Return the pooled image features of each case, ``(N, V * (K + 1))``, and the weight of each image ``(P,)``.
 
         Of each view the K pooled features and its indicator, 1 where there is an image of it. The weights of one case
         and view sum to 1; those of ``max`` are the shares of the features that an image decides.
@@ -271,7 +271,7 @@ class CaseBackbone(nn.Module):
         return self.pooled(batch, weights * features), weights.mean(dim=1)
 
     def pooled(self, batch: CaseBatch, weighted: Tensor) -> Tensor:
-        """Return ``(N, V * (K + 1))``: of each case and view the sum of what its images tell ``(P, K)``, and 1.
+        """Return ``(N, V * (K + 1))``: of each case and view the sum of its images' features ``(P, K)``, and 1.
 
         All is 0 where there is no image of the view.
         """
@@ -280,7 +280,7 @@ class CaseBackbone(nn.Module):
         return torch.cat([segment_sum(weighted, segments, n), is_present], dim=1).view(len(batch.rows), -1)
 
     def placed(self, pooled: Tensor, view: int) -> Tensor:
-        """Return what images of one view tell ``(N, K)`` where `pooled` has that view, ``(N, V * (K + 1))``."""
+        """Return the features of one view ``(N, K)`` at that view's columns of ``(N, V * (K + 1))``, others 0."""
         width = self.n_features + 1
         return nn.functional.pad(pooled, (view * width, (self.n_views - view) * width - self.n_features))
 

@@ -150,7 +150,7 @@ class LevelsNet(FocusNet):
         return logits
 
     def evidence(self, features: Tensor) -> Tensor:
-        """Return ``(N, L, *grid)``: what each place says for each label, signed.
+        """Return ``(N, L, *grid)``: the signed evidence of each place for each label.
 
         Its mean over the places and the bias are the logits, as of any head that is homogeneous of degree 1.
         """

@@ -53,8 +53,8 @@ class Item:
     version: int = 0
     n_bytes: int = 0
 
-    def told(self) -> dict[str, Json]:
-        """Return what a page is told of it."""
+    def to_dict(self) -> dict[str, Json]:
+        """Return plain values for the page and for programs."""
         return {
             "id": self.item_id,
             "name": self.sent.name,
@@ -105,7 +105,7 @@ class Shelf:
             self._ask(item)
         return items
 
-    def receive_case(self, owner: str, files: Files, told: tuple[Mapping[str, str], Sequence[str]]) -> Item:
+    def receive_case(self, owner: str, files: Files, texts: tuple[Mapping[str, str], Sequence[str]]) -> Item:
         """Return a new item for one case: images with the view of each, and cells by column.
 
         Raises
@@ -113,7 +113,7 @@ class Shelf:
         BusyError, InputError
             As `receive`; if something was sent that the model does not ask for.
         """
-        cells, views = told
+        cells, views = texts
         folder, stored = self._stored(files)
         case = Case(cells, [file for file, _ in stored], views)
         check(branch(self.desk.facts, "form"), case)

@@ -157,21 +157,21 @@ def _add_items(app: FastAPI, shelf: Shelf) -> None:
         """Send images, zip files or the slices of a series; they are answered while the page waits."""
         files = await _files_of(request)
         items = await run_in_threadpool(shelf.receive, _visitor(request), files)
-        return {"items": [item.told() for item in items]}
+        return {"items": [item.to_dict() for item in items]}
 
     @app.post("/api/cases", status_code=201, openapi_extra=cases.CASE_BODY, tags=["page", "programs"])
     async def send_case(request: Request) -> dict[str, Any]:
         """Send one case of a model of tables or cases: cells as JSON, its images, and the view of each as JSON."""
         form = await request.form(max_files=intake.MOST_FILES, max_fields=16)
         files = [(one.filename or "image", one.file) for one in form.getlist("files") if isinstance(one, UploadFile)]
-        told = cases.texts_in(form.get("cells"), {}), cases.texts_in(form.get("views"), [""] * len(files))
-        item = await run_in_threadpool(shelf.receive_case, _visitor(request), files, told)
-        return {"items": [item.told()]}
+        texts = cases.texts_in(form.get("cells"), {}), cases.texts_in(form.get("views"), [""] * len(files))
+        item = await run_in_threadpool(shelf.receive_case, _visitor(request), files, texts)
+        return {"items": [item.to_dict()]}
 
     @app.get("/api/items", tags=["page"])
     def listed(request: Request) -> dict[str, Any]:
         """Return what this visitor sent, with what is known of it so far."""
-        return {"items": [item.told() for item in shelf.of(_visitor(request))], "waiting": shelf.desk.n_waiting}
+        return {"items": [item.to_dict() for item in shelf.of(_visitor(request))], "waiting": shelf.desk.n_waiting}
 
     @app.delete("/api/items", status_code=204, tags=["page"])
     def clear(request: Request) -> None:
@@ -221,7 +221,7 @@ def _add_drawing(app: FastAPI, shelf: Shelf) -> None:
         if method not in pages.texts(shelf.desk.facts, "methods"):
             raise InputError(f"{method!r} is no method that this model's maps can be drawn by.")
         shelf.draw(item, method)
-        return item.told()
+        return item.to_dict()
 
     @app.post("/api/items/{item_id}/segment", status_code=202, tags=["page"])
     def segment(request: Request, item_id: str) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _add_drawing(app: FastAPI, shelf: Shelf) -> None:
             raise InputError(NOT_SEGMENTED)
         item = shelf.get(_visitor(request), item_id)
         shelf.segment(item)
-        return item.told()
+        return item.to_dict()
 
 
 def _octets(plane: np.ndarray) -> Response:
@@ -262,7 +262,7 @@ def _add_outcomes(app: FastAPI, folder: Path, shelf: Shelf) -> None:
         kept = shelf.desk.ask("keep", item.sent, place).result()
         corrections.store(folder, item, (target, label), kept)
         item.corrected[target] = label
-        return item.told()
+        return item.to_dict()
 
     @app.get("/api/items.csv", tags=["page"])
     def table(request: Request) -> Response:

@@ -224,7 +224,7 @@ def challenge_tables(files: RunFiles, words: Words) -> list[Table]:
 
 
 def _covered_table(covered: Tree, words: Words) -> Table:
-    """Return what is still told when a part of every image is covered, beside what the same images tell uncovered."""
+    """Return the AUROC reached with a part of every image covered, beside that of the same images uncovered."""
     rows, still = [], []
     for key, row in ((key, branch(row)) for key, row in covered.items()):
         name, low = words.name("challenge_cover", key), number(row.get("low"))

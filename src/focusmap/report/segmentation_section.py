@@ -37,7 +37,7 @@ class SegmentationSection:
 
 
 def segmentation_section(files: RunFiles, words: Words) -> SegmentationSection | None:
-    """Return what there is to say of a run's masks; None without ``segmentation/index.csv``."""
+    """Return the section on a run's masks; None without ``segmentation/index.csv``."""
     if files.masks is None:
         return None
     explained = [words("segmentation.explained"), *words.notes(files.mask_cautions, "cautions")]

@@ -50,8 +50,8 @@ def learn_segmenter(
 ) -> Segmenter:
     """Return what draws masks, learnt from maps and image-level labels alone.
 
-    `stands_out` ``(N, *spatial) bool`` is where a map says of its case what it does not say of every one, as
-    `seeds.standing_out` has it; the first of the thresholds are those of the maps.
+    `stands_out` ``(N, *spatial) bool`` is where a map is above what is usual at that place, as `seeds.standing_out`
+    has it; the first of the thresholds are those of the maps.
     """
     first = next(iter(thresholds.values()))
     net = _feature_net(labelled, first, recipe, options)
@@ -105,11 +105,11 @@ def teaching_marks(
     raw : (*spatial) bool
         The map, thresholded by itself.
     stands_out : (*spatial) bool
-        Where the map says what it does not say of every case.
+        Where the map is above what is usual at that place in cases without a lesion.
     """
     if not region.any():
         return np.full(region.shape, seeds.IGNORED, dtype=np.int8)
-    return where_told(where_agreed(banded(region, recipe.similarity, recipe.band), raw), stands_out)
+    return where_standing_out(where_agreed(banded(region, recipe.similarity, recipe.band), raw), stands_out)
 
 
 def banded(region: np.ndarray, threshold: float, band: float) -> np.ndarray:
@@ -141,10 +141,10 @@ def where_agreed(marked: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.where(marked == region, marked, np.int8(seeds.IGNORED))
 
 
-def where_told(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
+def where_standing_out(marked: np.ndarray, stands_out: np.ndarray) -> np.ndarray:
     """Return marks of which those of a lesion stand where a map ``(*spatial) bool`` stands out; the others become -1.
 
-    >>> where_told(np.array([1, 1, 0, -1]), np.array([True, False, False, True])).tolist()
+    >>> where_standing_out(np.array([1, 1, 0, -1]), np.array([True, False, False, True])).tolist()
     [1, -1, 0, -1]
     """
     return np.where((marked == 1) & ~stands_out, np.int8(seeds.IGNORED), marked)
@@ -189,7 +189,7 @@ def regions_of(segmenter: Segmenter, image: np.ndarray, heat_map: np.ndarray) ->
 
 
 def learnt_file(run: Run, lesion: str) -> Path:
-    """Return where what was learnt of a lesion is kept in a run."""
+    """Return the file of a run that holds the `Segmenter` of a lesion."""
     return run.segmenters / f"{file_name(lesion)}.safetensors"
 
 

@@ -172,7 +172,7 @@ def _highest(answer: np.ndarray) -> float:
 
 
 def learnt_file(run: Run, lesion: str) -> Path:
-    """Return where what the vote taught of a lesion is kept in a run."""
+    """Return the file of a run that holds the `Segmenter` of a lesion."""
     return run.segmenters / f"{file_name(lesion)}.vote.safetensors"
 
 

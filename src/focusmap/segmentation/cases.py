@@ -1,7 +1,6 @@
-"""The cases of a lesion as a model sees them: how probable it is, and where; and what masks are learnt from.
+"""Images with a model's probability and heat maps of a lesion: masks are drawn of them, and learnt from them.
 
-They lie on the grid that masks are drawn on; what is learnt from are the cases of the model's own train and tune
-parts.
+All lie on the grid that masks are drawn on. Masks are learnt from the model's own train and tune parts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ MASKS_LOOKED_AT = 40
 
 @dataclass(frozen=True)
 class LesionCase:
-    """One case as the model sees it.
+    """One image, with the probability and heat maps that a model gives of a lesion in it.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class UNet(nn.Module):
         self.last = nets.CONVOLUTIONS[dimensions](widths[0], n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what is said of each voxel, before any activation."""
+        """Return the logits of each voxel."""
         *finer, found = self.contracting(x)
         for block, level in zip(reversed(self.expanding), reversed(finer), strict=True):
             found = block(torch.cat([level, nets.on_grid(found, level.shape[2:])], dim=1))

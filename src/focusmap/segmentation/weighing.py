@@ -1,4 +1,4 @@
-"""What image-level labels teach the vote: whether lesions are dark or bright, and how much the map counts.
+"""Learning the vote from image-level labels: whether lesions are dark or bright, and how much the heat map counts.
 
 The score of an image is that of its best region, by the weights of `focusmap.segmentation.votes`. How much the map
 counts is chosen on the tuning set, by how well these scores tell its images apart. Whether lesions are dark or bright
@@ -20,7 +20,7 @@ from focusmap.statistics import Z, auroc, paired_delong
 
 MAP_POWERS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 # Where no image label can choose one: like what labels choose elsewhere (docs/decisions, 33).
-UNTOLD_POWER = 4.0
+POWER_WITHOUT_LABELS = 4.0
 # Of images with and of those without a lesion: below it nothing is learnt of their differences.
 FEWEST = 8
 # Of the images' highest means inside a region, what counts as high.
@@ -33,7 +33,7 @@ def learn_vote(
     tune: Sequence[Candidates] = (),
     known_tune: np.ndarray | None = None,
 ) -> Vote:
-    """Return how regions are weighed, by what images with a lesion and images without one say.
+    """Return how regions are weighed, so that the scores of images best tell those with a lesion from those without.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def learn_vote(
     unit = _unit(both)
     if min((labels == 1).sum(), (labels == 0).sum()) < FEWEST:
         polarity = max((DARK, BRIGHT), key=lambda polarity: _overlap(polarity, both))
-        return Vote(polarity, map_power=UNTOLD_POWER, map_unit=unit)
+        return Vote(polarity, map_power=POWER_WITHOUT_LABELS, map_unit=unit)
     found = {polarity: _told_apart(Vote(polarity, map_unit=unit), tune, known_tune) for polarity in (DARK, BRIGHT)}
     with_lesion = [case for case, label in zip(both, labels, strict=True) if label == 1]
     # How well the images of tune are told apart, and where maps are highest.
@@ -70,7 +70,7 @@ Scores = Mapping[float, np.ndarray]
 
 
 def _told_apart(vote: Vote, cases: Sequence[Candidates], known: np.ndarray) -> Scores:
-    """Return what a vote says of cases with the map to each power; nothing of too few cases."""
+    """Return the scores of cases with the map raised to each power; empty where there are too few cases."""
     if min((known == 1).sum(), (known == 0).sum()) < FEWEST:
         return {}
     return {power: image_scores(replace(vote, map_power=power), cases) for power in MAP_POWERS}

@@ -123,7 +123,7 @@ def _of_table(run: Run, request: ExplainRequest, out: Path, options: RunOptions)
     """Return a run's model with the rows of a label file of other images."""
     rows = read_other(run, request.inputs[0], request.declaration)
     if reference_of(rows, request.declaration.boxes).exists:
-        # Maps may be drawn of any image; a score on what the model learnt from would say nothing.
+        # Maps may be drawn of any image; their score on images that the model was trained on would mean nothing.
         refuse_known_patients(run, rows, options)
     model = load_explainable_run(run.folder, options.devices)
     if model.views:

@@ -81,6 +81,6 @@ def _others(run: Run, request: SegmentRequest, options: RunOptions) -> Cohort:
         return read_images(run.folder, task, request.inputs, request.declaration).rows
     rows = read_other(run, request.inputs[0], request.declaration)
     if rows.has_masks:
-        # Drawn they may be; a score on what the model learnt from would say nothing.
+        # Masks may be drawn of any image; their score on images that the model was trained on would mean nothing.
         refuse_known_patients(run, rows, options)
     return rows

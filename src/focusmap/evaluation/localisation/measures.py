@@ -308,7 +308,7 @@ def kept_at_thresholds(heat_map: np.ndarray) -> np.ndarray:
     """Return ``(n,)``: the share of the map's evidence in {M >= threshold}, at each of `THRESHOLDS`; NaN without any.
 
     Evidence is what stands out: sum over places of max(M - median of M, 0). A lesion fills less than half of an image,
-    so that the median is what the map says of the rest.
+    so that the median is the map's usual value outside of it.
 
     >>> heat_map = np.array([0.1, 0.1, 0.1, 0.6, 0.9])
     >>> kept = kept_at_thresholds(heat_map)

@@ -218,7 +218,7 @@ def _intervals(
 ) -> dict[str, dict[str, Json]]:
     """Return the mean of every column with its interval; that of shares has a width where all are 0 or 1.
 
-    `reasons` says of each name what is said where a mean is undefined.
+    `reasons` gives, by name, why a mean is undefined where it is.
     """
     statistics = {
         name: column_means(tuple(of_name), np.stack(list(of_name.values()), axis=1), resampling.clusters)
