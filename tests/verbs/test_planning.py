@@ -101,3 +101,13 @@ def test_a_folder_that_cannot_be_a_run_is_refused(there, tmp_path, capsys):
     assert answers[0] == answers[1]
     assert answers[0][0] == 2
     assert "expected" in answers[0][1] if there == "file" else "holds other files" in answers[0][1]
+
+
+def test_a_run_that_was_stopped_while_its_images_were_prepared_is_told_what_to_repeat(tmp_path, capsys):
+    rows().to_csv(tmp_path / "labels.csv", index=False)
+    command = ["train", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "run"), *STUDY]
+    assert main(command) == 0
+    (tmp_path / "run/recipe.yaml").unlink()
+    assert main(["run", "--resume", str(tmp_path / "run")]) == 2
+    assert "Repeat the command that began it, with --force." in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import focusmap
@@ -249,7 +250,7 @@ class Segment:
         print_mask_scores(result.scores)
         print(f"masks: {result.folder / 'index.csv'}")
         if not self.request.inputs and self.request.out is None:
-            print(f"to see them in the report: focusmap report {self.run}")
+            print(f"to see them in the report: focusmap report {quote(str(self.run))}")
         return print_failures(result.failures, skip=self.options.skip_unreadable)
 
 

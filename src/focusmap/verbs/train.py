@@ -56,7 +56,9 @@ def resume(folder: Path, options: RunOptions, on_model: OnModel = ignore_model) 
 
 def _resume(run: Run, options: RunOptions, on_model: OnModel) -> Run:
     if not run.recipe.is_file() or not run.split.is_file():
-        raise InputError(f"{run.folder}: was stopped before its training began. Start it again with --force.")
+        raise InputError(
+            f"{run.folder}: was stopped before its training began. Repeat the command that began it, with --force."
+        )
     cohort = load_cohort(run.folder)
     recipe = read_recipe(run.recipe)
     store = store_for(cohort, recipe, run, options)
