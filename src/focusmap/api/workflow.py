@@ -84,15 +84,15 @@ def _answer(made: Run, is_new: bool, options: RunOptions) -> float:
     Maps are made beside those that are there, and take their place when they are whole. Those of the same model stay.
     """
     seconds: dict[str, float] = {}
-    _timed("baseline", seconds, lambda: train_baseline(made, options))
-    _timed("evaluate", seconds, lambda: evaluate(made.folder))
+    seconds["baseline"] = _timed(lambda: train_baseline(made, options))
+    seconds["evaluate"] = _timed(lambda: evaluate(made.folder))
     if can_be_mapped(made.model) and (is_new or _can_map_more(made, options)):
-        _timed("explain", seconds, lambda: _explain(made, _seconds_for_maps(made, options), options))
+        seconds["explain"] = _timed(lambda: _explain(made, _seconds_for_maps(made, options), options))
     elif not can_be_mapped(made.model):
         # Those of a net that was chosen before.
         rmtree(made.focus, ignore_errors=True)
     write_manifest(made, options, seconds)
-    _timed("report", seconds, lambda: report(made.folder, options.language))
+    seconds["report"] = _timed(lambda: report(made.folder, options.language))
     options.say(f"evaluated, with maps and report, within {monotonic() - (options.begun or 0):.0f} s: {made.folder}")
     # The next model may be the mean of several, each of which is asked for its maps.
     maps = 2 * seconds["explain"] / (_share_mapped(made) or 1) if "explain" in seconds else 0.0
@@ -132,7 +132,7 @@ def _finish(made: Run, options: RunOptions, masks: SegmentRequest | None) -> Run
     """Do what comes after the last model: masks, which take longest, and only where there are none."""
     seconds: dict[str, float] = {}
     if masks is not None and not (made.segmentation / INDEX).is_file():
-        _timed("segment", seconds, lambda: segment(made.folder, masks, options))
+        seconds["segment"] = _timed(lambda: segment(made.folder, masks, options))
         write_manifest(made, options, seconds)
     report(made.folder, options.language)
     if options.track is not None:
@@ -224,7 +224,8 @@ def evaluate_anomalies(
     return metrics
 
 
-def _timed(step: str, seconds: dict[str, float], work: Callable[[], object]) -> None:
+def _timed(work: Callable[[], object]) -> float:
+    """Do the work; return how many seconds it took."""
     started = monotonic()
     work()
-    seconds[step] = monotonic() - started
+    return monotonic() - started

@@ -23,7 +23,7 @@ def compare_predictions(
     first, second
         Predictions of the same task for the same images in the same order.
     truth
-        ``(N, T)``, NaN unknown. What one of the two cannot tell, a change without its baseline value, counts for
+        ``(N, T)``, NaN unknown. What one of the two cannot predict, a change without its baseline value, counts for
         neither.
     options
         One for each model, since each has its own thresholds; split, resamples and seed are the first one's.
@@ -40,7 +40,7 @@ def compare_predictions(
         If the images or the targets differ.
     """
     _refuse_different(first, second)
-    clusters, truth = patients_of(first), np.where(_untold(first) | _untold(second), np.nan, truth)
+    clusters, truth = patients_of(first), np.where(_unpredicted(first) | _unpredicted(second), np.nan, truth)
     resampling = Resampling(clusters, options[0].n_resamples, options[0].seed)
     samples = [samples_of(model, truth, clusters, own) for model, own in zip((first, second), options, strict=True)]
     measures = [{name: MEASURES[sample.target.kind](sample) for name, sample in own.items()} for own in samples]
@@ -66,7 +66,7 @@ def _refuse_different(first: Predictions, second: Predictions) -> None:
         raise InputError("the two models were not evaluated on the same images in the same order.")
 
 
-def _untold(predictions: Predictions) -> np.ndarray:
+def _unpredicted(predictions: Predictions) -> np.ndarray:
     """Return ``(N, T) bool``: where there is no prediction."""
     return np.stack([np.isnan(predictions.of(name)).any(axis=1) for name in predictions.task.names], axis=1)
 

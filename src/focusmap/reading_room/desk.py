@@ -42,7 +42,7 @@ class _Job:
     urgency: int
     number: int
     kind: str = field(compare=False, default="")
-    told: tuple[Any, ...] = field(compare=False, default=())
+    arguments: tuple[Any, ...] = field(compare=False, default=())
     future: "Future[Any]" = field(compare=False, default_factory=Future)
 
 
@@ -77,7 +77,7 @@ class Desk:
         self._thread = threading.Thread(target=self._serve, name="desk", daemon=True)
         self._thread.start()
 
-    def ask(self, kind: str, *told: Any, urgency: int | None = None) -> "Future[Any]":
+    def ask(self, kind: str, *arguments: Any, urgency: int | None = None) -> "Future[Any]":
         """Return what will be said; a `FocusmapError` of the process is the future's own.
 
         Raises
@@ -87,7 +87,7 @@ class Desk:
         """
         if self._waiting.qsize() >= MOST_WAITING:
             raise BusyError("too much is waiting to be answered; try again in a minute.")
-        job = _Job(URGENCY[kind] if urgency is None else urgency, next(self._numbers), kind, told)
+        job = _Job(URGENCY[kind] if urgency is None else urgency, next(self._numbers), kind, arguments)
         self._waiting.put(job)
         return job.future
 
@@ -143,12 +143,12 @@ class Desk:
         if jobs[0].kind != "answer":
             return jobs
         time.sleep(GATHERED_SECONDS)
-        while sum(len(job.told[0]) for job in jobs) < MOST_AT_ONCE:
+        while sum(len(job.arguments[0]) for job in jobs) < MOST_AT_ONCE:
             try:
                 other = self._waiting.get_nowait()
             except queue.Empty:
                 break
-            if other.kind != "answer" or other.told[1:] != jobs[0].told[1:]:
+            if other.kind != "answer" or other.arguments[1:] != jobs[0].arguments[1:]:
                 self._waiting.put(other)
                 break
             jobs.append(other)
@@ -157,12 +157,12 @@ class Desk:
     def _answer(self, jobs: Sequence[_Job]) -> None:
         first, started = jobs[0], time.monotonic()
         if first.kind != "answer":
-            self._settle(first, self._exchange(first.kind, first.told, 1))
+            self._settle(first, self._exchange(first.kind, first.arguments, 1))
             return
-        sent, rest = [one for job in jobs for one in job.told[0]], first.told[1:]
+        sent, rest = [one for job in jobs for one in job.arguments[0]], first.arguments[1:]
         found = self._answered(sent, rest)
         for job in jobs:
-            own, found = found[: len(job.told[0])], found[len(job.told[0]) :]
+            own, found = found[: len(job.arguments[0])], found[len(job.arguments[0]) :]
             self._settle(job, ("done", own))
         self.counts.batches += 1
         self.counts.seconds += time.monotonic() - started
@@ -180,10 +180,10 @@ class Desk:
             return [{"refused": str(value)}]
         return [one for each in sent for one in self._answered([each], rest)]
 
-    def _exchange(self, kind: str, told: tuple[Any, ...], n_images: int) -> tuple[str, Any]:
+    def _exchange(self, kind: str, arguments: tuple[Any, ...], n_images: int) -> tuple[str, Any]:
         """Return state and value of one request; a process that dies or takes too long is replaced."""
         try:
-            self._connection.send((kind, told))
+            self._connection.send((kind, arguments))
             if not self._connection.poll(self.limits.seconds + SECONDS_EACH * n_images):
                 self._replace()
                 return "failed", f"takes more than {self.limits.seconds:g} seconds"

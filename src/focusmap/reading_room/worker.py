@@ -115,15 +115,15 @@ def work(connection: Connection, folder: Path, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
-            kind, told = connection.recv()
+            kind, arguments = connection.recv()
         except (EOFError, ConnectionResetError):
             return
-        connection.send(_done(room, kind, told))
+        connection.send(_done(room, kind, arguments))
 
 
-def _done(room: Room, kind: str, told: Sequence[Any]) -> tuple[str, Any]:
+def _done(room: Room, kind: str, arguments: Sequence[Any]) -> tuple[str, Any]:
     try:
-        return "done", TASKS[kind](room, *told)
+        return "done", TASKS[kind](room, *arguments)
     except FocusmapError as error:
         return "failed", str(error)
     except MemoryError:
