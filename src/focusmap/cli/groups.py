@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from focusmap import images
 from focusmap.basics import InputError, Setting, is_table
 from focusmap.cli.show_study import PrintOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
-from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from, refuse_taken
+from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
 
 if TYPE_CHECKING:
     from focusmap.study import Cohort
@@ -124,6 +124,8 @@ def show_study_or_plan(labels: Path, study: Study, options: RunOptions, run: Pat
     A dry run refuses the folder of a `run` that the run itself would refuse.
     """
     if study.dry_run and run is not None:
+        from focusmap.study import refuse_taken
+
         refuse_taken(run, force=options.force)
     cohort = study.cohort(labels, options.recipe)
     print_study(cohort)
