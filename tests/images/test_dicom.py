@@ -63,6 +63,32 @@ def test_stored_values_become_modality_values(tmp_path):
     assert np.array_equal(read(tmp_path, dataset), STORED * 2.0 - 1024)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "of_detector", "expected"),
+    [
+        ([0.7, 0.5], None, (0.7, 0.5)),
+        ([0.14, 0.14], [0.17, 0.17], (0.14, 0.14)),
+        ([0.17, 0.17], [0.17, 0.17], None),
+        (None, [0.17, 0.17], None),
+        ([0, 0.5], None, None),
+        ([0.5], None, None),
+    ],
+)
+def test_pixels_have_a_size_in_the_patient_unless_it_is_that_of_the_detector(tmp_path, spacing, of_detector, expected):
+    given = {"PixelSpacing": spacing, "ImagerPixelSpacing": of_detector}
+    dataset = a_dataset(**{name: value for name, value in given.items() if value})
+    assert read_image(saved(tmp_path, dataset)).pixel_spacing == expected
+
+
+def test_a_pixel_spacing_that_is_no_number_makes_no_image_unreadable(tmp_path, monkeypatch):
+    monkeypatch.setattr(pydicom.config.settings, "writing_validation_mode", pydicom.config.IGNORE)
+    dataset = a_dataset()
+    dataset["PixelSpacing"] = pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag("PixelSpacing"), "DS", 8, b"0.5\\abc ", 0, False, True
+    )
+    assert read_image(saved(tmp_path, dataset)).pixel_spacing is None
+
+
 def test_a_window_is_applied_after_the_modality(tmp_path):
     """PS3.3 C.11.2.1.2.1, the linear function, written out."""
     centre, width = 1000, 800

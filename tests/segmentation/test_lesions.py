@@ -20,6 +20,7 @@ from focusmap.segmentation.lesions import Lesion, lesions_of
 from focusmap.segmentation.small_nets import UNet, move_threshold, predict_masks
 from focusmap.segmentation.votes import Choice, Vote
 from focusmap.study import Target, Task
+from support.dicom_files import a_dataset, saved
 
 BREAST = Target("label", "multiclass", ("normal", "benign", "malignant"))
 TUMOUR = Target("tumour", "multiclass", ("glioma", "meningioma"))
@@ -101,10 +102,10 @@ def test_masks_are_worked_out_on_no_more_places_than_memory_likes() -> None:
     assert working_shape((128, 128, 32)) == (102, 102, 25)
 
 
-def case(probability: float, *, predicted: bool = False) -> LesionCase:
+def case(probability: float, *, predicted: bool = False, file: Path = Path("a.png")) -> LesionCase:
     square, whole = np.ones((8, 8), np.float32), (slice(0, 8), slice(0, 8))
     placement = Placement((8, 8), Box(0, 0, 8, 8), 8)
-    item = Item("a", "a.png", Path("a.png"))
+    item = Item("a", "a.png", file)
     return LesionCase(item, placement, square[np.newaxis], {}, square, whole, probability, predicted)
 
 
@@ -164,3 +165,10 @@ def test_labels_that_speak_clearly_choose_another_than_the_usual_method(usual, o
     evidence, errors = {usual: 0.8, other: 0.8 + gain}, {usual: 0.05, other: 0.5}
     drawers = [Drawer(lambda _: ({}, {}), {}, usual=usual, evidence=evidence, errors=errors)] * 2
     assert best_by_labels(drawers) == written
+
+
+def test_lesions_of_an_image_are_measured_by_the_pixel_spacing_of_its_file(tmp_path: Path) -> None:
+    file = saved(tmp_path, a_dataset(PixelSpacing=[0.7, 0.5]))
+    assert case(0.5, file=file).spacing == (0.7, 0.5)
+    assert case(0.5, file=file).affine is None
+    assert case(0.5, file=saved(tmp_path, a_dataset())).spacing is None

@@ -8,7 +8,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,21 @@ def read_dicom(path: Path, at_least: int | None = None) -> Image:  # noqa: ARG00
                 f"holds {layout.n_frames} frames; one was expected. Make an image of each: "
                 "focusmap convert FILE --out DIR"
             )
-        return as_image(_plane(dataset, layout), path)
+        return replace(as_image(_plane(dataset, layout), path), pixel_spacing=_pixel_spacing(dataset))
+
+
+def _pixel_spacing(dataset: "Dataset") -> tuple[float, float] | None:
+    """Return mm in the patient from row to row and from column to column; None where the file does not say.
+
+    Equal to `ImagerPixelSpacing`, it is that of the detector, on which a projection is larger (PS3.3 10.7.1.3).
+    """
+    try:
+        spacing, of_detector = (
+            dicom_attributes.attribute_numbers(dataset, keyword) for keyword in ("PixelSpacing", "ImagerPixelSpacing")
+        )
+    except UnreadableImageError:
+        return None
+    return (spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 and spacing != of_detector else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,8 @@ class Image:
         From array indices to mm in the patient, towards right, front and top; None where the file does not say.
     notes
         What was made of odd values in the file, one sentence each, for the audit to say.
+    pixel_spacing
+        Of a 2-D image without affine: from row to row and from column to column in the patient, in mm; None unknown.
     """
 
     pixels: Pixels
@@ -40,6 +42,7 @@ class Image:
     source_shape: tuple[int, ...]
     affine: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    pixel_spacing: tuple[float, float] | None = None
 
     @property
     def n_channels(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from focusmap.basics import InputError, Json, Progress
 from focusmap.evaluation import Reference, Showing, Why
 from focusmap.heatmaps import ACAM, FOCUS, RECONSTRUCTION, Item, NetView, evidence_in, items_of
-from focusmap.images import BRIGHT, DARK, AnyPlacement, VolumePlacement, mask_to_input, read_image, read_mask
+from focusmap.images import BRIGHT, DARK, AnyPlacement, Image, VolumePlacement, mask_to_input, read_image, read_mask
 from focusmap.nets import on_grid
 from focusmap.segmentation import learning, lesions, seeds, votes
 from focusmap.study import Batch, Cohort, Recipe, Run, Samples
@@ -73,18 +73,20 @@ class LesionCase:
         return whole
 
     @cached_property
+    def _file(self) -> Image:
+        return read_image(self.item.file)
+
+    @property
     def affine(self) -> np.ndarray | None:
         """From voxels to mm, as the image's file has it; None where it does not say."""
-        if isinstance(self.placement, VolumePlacement):
-            return self.placement.affine
-        return read_image(self.item.file).affine
+        return self.placement.affine if isinstance(self.placement, VolumePlacement) else self._file.affine
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
         """Of the image's own grid, in mm; None where its file does not say."""
         affine = self.affine
         if affine is None:
-            return None
+            return None if isinstance(self.placement, VolumePlacement) else self._file.pixel_spacing
         n_axes = len(self.placement.source_shape)
         return tuple(float(step) for step in np.linalg.norm(np.asarray(affine)[:3, :n_axes], axis=0))
 
