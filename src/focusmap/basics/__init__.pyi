@@ -7,6 +7,7 @@ from .errors import MissingPartError as MissingPartError
 from .errors import ModelError as ModelError
 from .errors import RefusedError as RefusedError
 from .errors import UnreadableImageError as UnreadableImageError
+from .errors import command_line as command_line
 from .errors import listed as listed
 from .errors import nearest as nearest
 from .errors import suggest as suggest

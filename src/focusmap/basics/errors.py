@@ -12,6 +12,7 @@
     └── RefusedError              exit 3: a blocking audit finding that nobody has accepted
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 SHOWN = 10
@@ -70,6 +71,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     import difflib
 
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def command_line(*words: object) -> str:
+    """Return a command of focusmap as it is typed in a shell.
+
+    >>> command_line("report", "my run")
+    "focusmap report 'my run'"
+    """
+    return shlex.join(["focusmap", *map(str, words)])
 
 
 def listed(facts: Sequence[str], shown: int = SHOWN, separator: str = "; ") -> str:

@@ -14,7 +14,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from focusmap.basics import suggest
+from focusmap.basics import command_line, suggest
 from focusmap.cli.arguments import Parser, add_arguments, build_command, typed_values
 
 # The module of each command, and what comes of it.
@@ -193,4 +193,4 @@ def _resume_hint(command: str, typed: Mapping[str, object]) -> str:
     if command not in ("train", "run") or out is None:
         return ""
     holds = f" {out} holds the best model so far, with its report." if Path(str(out), "report.html").exists() else ""
-    return f"{holds} Go on with: focusmap {command} --resume {out}"
+    return f"{holds} Go on with: {command_line(command, '--resume', out)}"

@@ -4,12 +4,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import focusmap
 from focusmap import study
-from focusmap.basics import InputError, Only, Setting, is_table
+from focusmap.basics import InputError, Only, Setting, command_line, is_table
 from focusmap.cli.arguments import refuse_idle
 from focusmap.cli.groups import FORCE, LABEL_FILE_ONLY, RUN, Reading, with_progress
 from focusmap.cli.show_results import print_failures, print_mask_scores, print_scores, print_trust, unlike_in_words
@@ -250,7 +249,7 @@ class Segment:
         print_mask_scores(result.scores)
         print(f"masks: {result.folder / 'index.csv'}")
         if not self.request.inputs and self.request.out is None:
-            print(f"to see them in the report: focusmap report {quote(str(self.run))}")
+            print(f"to see them in the report: {command_line('report', self.run)}")
         return print_failures(result.failures, skip=self.options.skip_unreadable)
 
 

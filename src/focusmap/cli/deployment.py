@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import focusmap
-from focusmap.basics import Setting, require
+from focusmap.basics import Setting, command_line, require
 from focusmap.cli.groups import FORCE, RUN, Reading
 from focusmap.dicom import DicomAction, DicomRequest
 from focusmap.study import ESCAPE
@@ -55,8 +55,8 @@ class Corrections:
         if result.n_unknown_patients:
             what = "images" if unit == "image" else "cases"
             print(f"  patient not known: {result.n_unknown_patients} {what}, each taken as a patient of its own")
-        images = f" --images {result.images}" if "path" in result.table else ""
-        print(f"next: focusmap audit {result.labels}{images}")
+        images = ("--images", result.images) if "path" in result.table else ()
+        print(f"next: {command_line('audit', result.labels, *images)}")
 
 
 EXTRAS_OF: Mapping[DicomAction, tuple[str, ...]] = {

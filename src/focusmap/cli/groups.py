@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from focusmap import images
-from focusmap.basics import InputError, Setting, is_table
+from focusmap.basics import InputError, Setting, command_line, is_table
 from focusmap.cli.show_study import PrintOnce, changed_settings, print_cases, print_plan, print_study, terminal_progress
 from focusmap.study import Declaration, Recipe, RunOptions, read_recipe, recipe_from
 
@@ -47,7 +47,7 @@ class Study:
         if label_file.is_file() and not is_table(label_file) and images.is_image(label_file):
             raise InputError(
                 f"{label_file}: is an image; a label file was expected. Make one of a folder of images with focusmap "
-                f"index, or ask a trained model: focusmap predict RUN {label_file}"
+                f"index, or ask a trained model: {command_line('predict', 'RUN', label_file)}"
             )
         if self.file is not None:
             return read_cohort(label_file, study=replace(read_study(self.file), label_file=label_file.resolve()))

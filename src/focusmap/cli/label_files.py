@@ -1,6 +1,5 @@
 """Commands that make label files: ``focusmap index``, ``convert`` and ``consensus``."""
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import focusmap
-from focusmap.basics import Setting, listed
+from focusmap.basics import Setting, command_line, listed
 from focusmap.cli.groups import FORCE, Reading
 from focusmap.cli.show_results import interval, print_failures
 from focusmap.cli.show_study import terminal_progress
@@ -58,8 +57,8 @@ def print_answer(answer: "IndexAnswer") -> None:
         print(f"  excluded: {n} image{'s' * (n > 1)}, {reason} ({files})")
     if rows := answer.index.imageless:
         print(f"  labels without an image: {len(rows)} (row {listed([*map(str, rows)], SHOWN, ', ')})")
-    elsewhere = "" if answer.images == answer.labels.resolve().parent else f" --images {answer.images}"
-    print(f"next: focusmap audit {answer.labels}{elsewhere}")
+    elsewhere = () if answer.images == answer.labels.resolve().parent else ("--images", answer.images)
+    print(f"next: {command_line('audit', answer.labels, *elsewhere)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +121,11 @@ class Consensus:
         print_consensus(facts)
         print(f"labels: {self.out}")
         print(f"page: {self.out.with_name('consensus.html')}")
-        print(f"next: {shlex.join(self._next(facts))}")
+        print(f"next: {command_line('audit', *self._next(facts))}")
 
     def _next(self, facts: "Mapping[str, Json]") -> list[str]:
-        """Return the command to type next; it names the labels, since other columns may hold 0 and 1 too."""
-        request, words = self.request, ["focusmap", "audit", str(self.out)]
+        """Return what to audit next; the labels are named, since other columns may hold 0 and 1 too."""
+        request, words = self.request, [str(self.out)]
         for name, label in cast("Mapping[str, Mapping[str, Json]]", facts["labels"]).items():
             kind, classes = str(label["kind"]), cast(list[str], label["classes"])
             words += ["--target", _target(name, kind, classes, soft=request.options.soft)]

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, cast
 
 import focusmap
 from focusmap import evaluation
-from focusmap.basics import InputError, Json, Language, Only, Setting
+from focusmap.basics import InputError, Json, Language, Only, Setting, command_line
 from focusmap.cli.arguments import refuse_idle
 from focusmap.cli.groups import FORCE, LANGUAGE, RUN, Reading, with_progress
 from focusmap.cli.show_results import interval, print_metrics, unlike_in_words
@@ -206,7 +206,8 @@ class Challenge:
         if result["n_doubtful"]:
             print(f"labels to look at again: {result['n_doubtful']} (evaluation/label_errors.csv)")
         print(f"patients to test for an interval of +-0.03: about {result['n_patients_needed']}")
-        print(f"written: {focusmap.open_run(self.run).evaluation / 'challenge.json'}; then: focusmap report {self.run}")
+        written = focusmap.open_run(self.run).evaluation / "challenge.json"
+        print(f"written: {written}; then: {command_line('report', self.run)}")
 
 
 @dataclass(frozen=True, kw_only=True)

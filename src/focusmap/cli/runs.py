@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import focusmap
-from focusmap.basics import InputError, Only, Setting, is_table, table_name
+from focusmap.basics import InputError, Only, Setting, command_line, is_table, table_name
 from focusmap.cli.groups import (
     FORCE,
     LABELS,
@@ -133,7 +133,7 @@ class Train:
             learning.refuse_changes(options)
             run = focusmap.resume(learning.resume, options)
             print(f"model: {run.model}")
-            print(f"next, the remaining steps of focusmap run: focusmap run --resume {learning.resume}")
+            print(f"next, the remaining steps of focusmap run: {command_line('run', '--resume', learning.resume)}")
             return
         labels, folder = learning.labels_and_folder()
         cohort = show_study_or_plan(labels, learning.study, options, learning.out)
@@ -171,7 +171,7 @@ class Tune:
         print(f"{tuned.n_whole} recipes tried on all inner folds, {tuned.n_pruned} given up before")
         print(f"best: {tuned.recipe.model}, {tuned.score:.3f} on patients that it had not learnt from")
         print(f"recipe: {tuned.file}")
-        print(f"next: focusmap run {self.labels} --recipe {tuned.file} --out RUN")
+        print(f"next: {command_line('run', self.labels, '--recipe', tuned.file, '--out', 'RUN')}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,8 @@ def _indexed(images: Path, run: Path, study: Study) -> tuple[Path, Study]:
     labels = run.with_name(f"{run.name}_labels.csv") if run.name else Path("labels.csv")
     if study.dry_run or labels.exists():
         state = "is a folder" if study.dry_run else f"was indexed before, to {labels}. Give that"
-        raise InputError(f"{images}: {state}; to index it: focusmap index {images} --out {labels}")
+        index = command_line("index", images, "--out", labels)
+        raise InputError(f"{images}: {state}; to index it: {index}")
     indexed = focusmap.index(images, labels)
     print(f"labels      {labels}: {len(indexed.index.table)} images")
     declaration = replace(study.declaration, images=study.declaration.images or indexed.images)

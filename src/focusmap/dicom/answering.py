@@ -11,7 +11,7 @@ import numpy as np
 
 from focusmap import heatmaps
 from focusmap.api import answer_of, can_segment
-from focusmap.basics import FocusmapError, InputError, Json, read_json, read_table
+from focusmap.basics import FocusmapError, InputError, Json, command_line, read_json, read_table
 from focusmap.dicom import objects
 from focusmap.dicom.objects import Author, Codes
 from focusmap.dicom.request import OBJECT_KINDS
@@ -110,7 +110,8 @@ class Answering:
         from focusmap.verbs.segment import segment
 
         if not can_segment(self.model):
-            missing["seg"] = f"nothing was learnt to draw masks with. First: focusmap segment {self.model.folder}"
+            first = command_line("segment", self.model.folder)
+            missing["seg"] = f"nothing was learnt to draw masks with. First: {first}"
             return []
         with TemporaryDirectory(prefix="focusmap-dicom-") as place:
             out = Path(place) / "masks"

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, read_json
+from focusmap.basics import InputError, MissingFileError, ModelError, atomic, check_sealed, command_line, read_json
 from focusmap.models.card import ModelCard, read_card, write_card
 from focusmap.models.ensemble import kind_of, mean_from
 from focusmap.models.predictor import Explainable, Predictor, Self
@@ -162,7 +162,7 @@ def model_folder(folder: Path) -> Path:
         return folder
     place = open_run(folder).model
     if not place.is_dir():
-        raise InputError(f"{folder}: has no model yet. Train it with: focusmap train --resume {folder}")
+        raise InputError(f"{folder}: has no model yet. Train it with: {command_line('train', '--resume', folder)}")
     return place
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from focusmap.basics import InputError, Json, MissingFileError, disk_errors, refuse_existing, write_table
+from focusmap.basics import InputError, Json, MissingFileError, command_line, disk_errors, refuse_existing, write_table
 from focusmap.reading_room.layers import Kept
 from focusmap.reading_room.shelf import Item
 from focusmap.study import names_nobody, normal_id, open_run
@@ -97,9 +97,8 @@ def corrections(run: Path, out: Path, *, escape: bool = True, force: bool = Fals
     refuse_existing(out, force=force)
     journal = folder / JOURNAL
     if not journal.is_file():
-        raise MissingFileError(
-            f"{run}: nobody has corrected an answer of this run. Serve it with: focusmap serve {run}"
-        )
+        serve = command_line("serve", run)
+        raise MissingFileError(f"{run}: nobody has corrected an answer of this run. Serve it with: {serve}")
     try:
         said = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines() if line]
         table = _table(said)

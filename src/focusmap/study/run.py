@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from focusmap.basics import InputError, MissingFileError, disk_errors, read_json, write_json
+from focusmap.basics import InputError, MissingFileError, command_line, disk_errors, read_json, write_json
 from focusmap.study.cohort import COHORT_FILE, IMAGES_FILE
 from focusmap.study.study import located, portable, read_study
 
@@ -164,9 +164,8 @@ class Run:
     def refuse_untested(self) -> None:
         """Raise `InputError` if there are no predictions of the test part yet."""
         if not self.predictions("test").is_file():
-            raise InputError(
-                f"{self.folder}: has no test predictions; finish it with: focusmap train --resume {self.folder}"
-            )
+            finish = command_line("train", "--resume", self.folder)
+            raise InputError(f"{self.folder}: has no test predictions; finish it with: {finish}")
 
     @property
     def attention(self) -> Path:
@@ -188,7 +187,8 @@ def open_run(folder: Path) -> Run:
         If there is no such folder, or no run in it.
     """
     if not folder.is_dir():
-        raise MissingFileError(f"{folder}: no such run. Make one with: focusmap run LABELS.csv --out {folder}")
+        make = command_line("run", "LABELS.csv", "--out", folder)
+        raise MissingFileError(f"{folder}: no such run. Make one with: {make}")
     run = Run(folder)
     if not run.study.is_file() and not run.model.is_dir():
         raise InputError(
@@ -254,7 +254,7 @@ def refuse_taken(folder: Path, *, force: bool) -> None:
     if foreign and present:
         raise InputError(f"{folder}: holds {', '.join(present)}, but no run. Choose another --out.")
     if present and not force:
-        hint = f" or go on with: focusmap run --resume {folder}" if run.is_stopped else ""
+        hint = f" or go on with: {command_line('run', '--resume', folder)}" if run.is_stopped else ""
         raise InputError(
             f"{folder}: already holds a run ({', '.join(present)}). Choose another --out, add --force{hint}."
         )

@@ -6,7 +6,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import cast
 
-from focusmap.basics import InputError, Json, Language, atomic, read_json, read_table, refuse_existing, write_json
+from focusmap.basics import (
+    InputError,
+    Json,
+    Language,
+    atomic,
+    command_line,
+    read_json,
+    read_table,
+    refuse_existing,
+    write_json,
+)
 from focusmap.evaluation import EvaluationOptions, better_of, compare_predictions, folds_of, frozen_thresholds
 from focusmap.evaluation.predictions import Predictions, of_images, read_predictions
 from focusmap.study import Cohort, Run, load_cohort, open_run, read_recipe, short_names
@@ -75,7 +85,7 @@ def _contender(folder: Path, name: str) -> Contender:
     run = open_run(folder)
     metrics = run.evaluation / "metrics.json"
     if not metrics.is_file() or not run.predictions("test").is_file():
-        raise InputError(f"{folder}: is not evaluated yet. Do it with: focusmap evaluate {folder}")
+        raise InputError(f"{folder}: is not evaluated yet. Do it with: {command_line('evaluate', folder)}")
     cohort = load_cohort(run.folder)
     predictions = read_predictions(run.predictions("test"), cohort.task)
     return Contender(name, run, cohort, predictions, read_json(metrics))

@@ -12,7 +12,18 @@ from typing import cast
 
 import numpy as np
 
-from focusmap.basics import HASHES, InputError, Json, branch, file_hash, read_json, refuse_unwritable, text, write_json
+from focusmap.basics import (
+    HASHES,
+    InputError,
+    Json,
+    branch,
+    command_line,
+    file_hash,
+    read_json,
+    refuse_unwritable,
+    text,
+    write_json,
+)
 from focusmap.evaluation import Predictions, read_predictions
 from focusmap.fitting import Prepared, library_versions, train_all, train_baseline
 from focusmap.study import Cohort, RunOptions, load_cohort, read_recipe, read_split, read_study, store_for
@@ -48,7 +59,8 @@ def reproduce(folder: Path, out: Path | None = None, options: RunOptions = RunOp
     """
     run, started = open_run(folder), time.monotonic()
     if run.is_stopped or not run.manifest.is_file() or not run.predictions("tune").is_file():
-        raise InputError(f"{folder}: was not trained to its end. Go on with: focusmap train --resume {folder}")
+        go_on = command_line("train", "--resume", folder)
+        raise InputError(f"{folder}: was not trained to its end. Go on with: {go_on}")
     cohort = load_cohort(run.folder)
     refuse_unwritable(run.folder / REPRODUCTION)
     beside = run.folder.resolve().parent

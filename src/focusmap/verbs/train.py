@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from focusmap.basics import InputError, read_json
+from focusmap.basics import InputError, command_line, read_json
 from focusmap.fitting import OnModel, Prepared, ignore_model, prepare, train_all
 from focusmap.report import TrainingAudit
 from focusmap.scale import on_cluster
@@ -26,10 +26,9 @@ def train(cohort: Cohort, folder: Path, options: RunOptions = RunOptions(), on_m
         If a blocking audit finding stands.
     """
     if options.n_nodes > 1:
-        raise InputError(
-            f"several nodes train a run that is prepared: focusmap prepare LABELS.csv --out {folder} once, then on "
-            f"each node: focusmap train --resume {folder} --nodes {options.n_nodes}"
-        )
+        once = command_line("prepare", "LABELS.csv", "--out", folder)
+        on_each = command_line("train", "--resume", folder, "--nodes", options.n_nodes)
+        raise InputError(f"several nodes train a run that is prepared: {once} once, then on each node: {on_each}")
     refuse_constant(cohort)
     with writing(folder), on_cluster(options.cluster):
         run = start_run(folder, force=options.force)
