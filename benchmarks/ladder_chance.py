@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from focusmap.fitting.suitability import baseline_of
+from focusmap.study import Run, read_recipe
+
 Scores = dict[str, tuple[float, float]]
 """Of each rung, and of the chosen one: its score on the tuning set, and on test."""
 CHOSEN, SIMPLE = "chosen", "simple"
@@ -93,11 +96,11 @@ def table(asked: argparse.Namespace, seed: int) -> pd.DataFrame:
 
 def read_scores(run: Path, target: str) -> Scores:
     """Return what a finished run says of its rungs."""
-    ladder = read(run / "ladder.json")
+    ladder, simple = read(run / "ladder.json"), baseline_of(read_recipe(Run(run).recipe))
     inner = {rung["name"]: rung["inner"]["score"] for rung in ladder["rungs"]}
     on_test = {ladder["chosen"]: read(run / "evaluation" / "metrics.json")}
     for one in read(run / "evaluation" / "baselines.json")["baselines"]:
-        if one["is_rung"] or "+" in one["name"]:
+        if one["is_rung"] or one["name"] == simple:
             on_test[one["name"] if one["is_rung"] else SIMPLE] = one["metrics"]
     auroc = {name: metrics["targets"][target]["auroc"]["value"] for name, metrics in on_test.items()}
     scores = {name: (inner[name], auroc[name]) for name in inner if name in auroc}
